@@ -1,1 +1,291 @@
-//! The `queue` room.
+//! The queue of a destination: a ring of whole lines in a memfd.
+//!
+//! It is the send queue, the re-send buffer after a lost connection, and what a successor takes
+//! over, all in one: bytes stay where they are until TCP has acknowledged them.
+//!
+//! ```text
+//!   tail ≤ acked ≤ head        positions in bytes since the ring exists, they only grow
+//!   |      |       |
+//!   |      |       end of the newest line
+//!   |      beginning of the oldest line that the peer hasn't acknowledged
+//!   beginning of the oldest line that is kept (earlier than `acked` with `resend`)
+//! ```
+//!
+//! The positions live in the [ledger](crate::ledger), so that lines, their counters and the stream offset
+//! they came from move in one commit. Writers hold the ring's lock from the copying to the commit; `acked` and
+//! `tail` are moved by the destination alone.
+
+mod age;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::Notify;
+
+use crate::ledger::{Cell, Count, DropReason, Kind, Ledger, Object, Writer};
+use crate::sys::MappedRing;
+
+pub use age::Ages;
+
+/// What a ring does with lines it has no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Their senders wait.
+    Block,
+    /// They are dropped and counted.
+    Drop,
+}
+
+/// A destination's ring, and where its counters are.
+#[derive(Debug)]
+pub struct Ring {
+    ledger: Arc<Ledger>,
+    cells: Object,
+    counts: Object,
+    map: MappedRing,
+    when_full: WhenFull,
+    resend: u64,
+    lock: Mutex<Ages>,
+    /// Set while the destination waits for lines: a writer that finds it set wakes it.
+    idle: AtomicBool,
+    /// Woken when there are lines to send.
+    pub filled: Notify,
+    /// Woken when a ring that was above its mark is below it.
+    pub drained: Notify,
+}
+
+/// The right to write to a ring.
+#[derive(Debug)]
+pub struct Append<'a> {
+    ring: &'a Ring,
+    ages: MutexGuard<'a, Ages>,
+    start: u64,
+    head: u64,
+    lines: u64,
+}
+
+impl Ring {
+    /// A ring over a memfd; its positions are those in the ledger under the destination's `id`.
+    ///
+    /// # Errors
+    /// When the memfd doesn't fit `size` or the ledger is full.
+    pub fn open(
+        ledger: Arc<Ledger>,
+        id: &str,
+        memory: BorrowedFd<'_>,
+        size: u64,
+        when_full: WhenFull,
+        resend: u64,
+    ) -> io::Result<Ring> {
+        let size = usize::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let cells = ledger.object(Kind::Queue, id)?;
+        let counts = ledger.object(Kind::Destination, id)?;
+        let map = MappedRing::map(memory, size)?;
+        let oldest = ledger.cell(cells, Cell::OldestAt);
+        let ages = Ages::new(ledger.cell(cells, Cell::Acked), oldest);
+        Ok(Ring {
+            ledger,
+            cells,
+            counts,
+            map,
+            when_full,
+            resend,
+            lock: Mutex::new(ages),
+            idle: AtomicBool::new(false),
+            filled: Notify::new(),
+            drained: Notify::new(),
+        })
+    }
+
+    /// The destination's counters in the ledger.
+    pub fn counts(&self) -> Object {
+        self.counts
+    }
+
+    /// The ring's cells in the ledger.
+    pub fn cells(&self) -> Object {
+        self.cells
+    }
+
+    /// A cell of the ring.
+    pub fn cell(&self, cell: Cell) -> u64 {
+        self.ledger.cell(self.cells, cell)
+    }
+
+    /// The policy.
+    pub fn when_full(&self) -> WhenFull {
+        self.when_full
+    }
+
+    /// Its capacity in bytes.
+    pub fn size(&self) -> u64 {
+        self.map.size() as u64
+    }
+
+    /// End of the newest line.
+    #[inline]
+    pub fn head(&self) -> u64 {
+        self.cell(Cell::Head)
+    }
+
+    /// Beginning of the oldest line that isn't acknowledged.
+    #[inline]
+    pub fn acked(&self) -> u64 {
+        self.cell(Cell::Acked)
+    }
+
+    /// Beginning of the oldest line that is kept.
+    #[inline]
+    pub fn tail(&self) -> u64 {
+        self.cell(Cell::Tail)
+    }
+
+    /// Bytes that fit now.
+    pub fn room(&self) -> u64 {
+        self.size() - (self.head() - self.tail())
+    }
+
+    /// Lines that aren't acknowledged.
+    pub fn queued_lines(&self) -> u64 {
+        // Out first: both only grow, and out never passes in.
+        let out = self.cell(Cell::LinesOut);
+        self.cell(Cell::LinesIn).saturating_sub(out)
+    }
+
+    /// Whether senders whose lines come here should wait: a blocking ring that is half full. The other half
+    /// is the reserve for batches that are in hand.
+    pub fn is_above_mark(&self) -> bool {
+        self.when_full == WhenFull::Block
+            && self.head() - self.acked() > (self.size() - self.resend) / 2
+    }
+
+    /// Published bytes from `position` on, at most `max`.
+    pub fn bytes(&self, position: u64, max: usize) -> &[u8] {
+        let len = self.head().saturating_sub(position).min(max as u64) as usize;
+        self.map.bytes(position, len)
+    }
+
+    /// Takes the right to write.
+    pub fn append(&self) -> Append<'_> {
+        let ages = self.lock.lock().unwrap_or_else(|e| e.into_inner());
+        let head = self.head();
+        Append { ring: self, ages, start: head, head, lines: 0 }
+    }
+
+    /// The destination says that it has nothing to send and waits. False when there is
+    /// something: then it isn't to wait.
+    pub fn wait_for_lines(&self, written: u64) -> bool {
+        self.idle.store(true, Ordering::SeqCst);
+        if self.head() > written {
+            self.idle.store(false, Ordering::SeqCst);
+            return false;
+        }
+        true
+    }
+
+    /// The peer has acknowledged everything before `position` (the file has it): whole lines are
+    /// counted and leave.
+    pub fn acknowledge(&self, writer: &mut Writer, position: u64) {
+        let (acked, head) = (self.acked(), self.head());
+        let position = position.min(head);
+        if position <= acked {
+            return;
+        }
+        let fresh = self.map.bytes(acked, (position - acked) as usize);
+        let Some(end) = memchr::memrchr(b'\n', fresh) else { return };
+        let lines = memchr::memchr_iter(b'\n', &fresh[..=end]).count() as u64;
+        let now_acked = acked + end as u64 + 1;
+        writer.add(self.counts, Count::Acknowledged, lines);
+        self.leave(writer, now_acked, lines);
+    }
+
+    /// Drops everything that isn't acknowledged. Returns how many lines that were.
+    pub fn discard(&self, writer: &mut Writer, reason: DropReason) -> u64 {
+        let lines = self.queued_lines();
+        writer.add(self.counts, reason, lines);
+        self.leave(writer, self.head(), lines);
+        lines
+    }
+
+    /// Moves `acked` to `position`, and the tail behind it. Commits.
+    fn leave(&self, writer: &mut Writer, position: u64, lines: u64) {
+        let above = self.is_above_mark();
+        writer.set(self.cells, Cell::Acked, position);
+        writer.set(self.cells, Cell::LinesOut, self.cell(Cell::LinesOut) + lines);
+        writer.set(self.cells, Cell::Tail, self.tail_for(position));
+        writer.commit();
+        if above && !self.is_above_mark() {
+            self.drained.notify_waiters();
+        }
+    }
+
+    /// Where the kept lines begin when everything before `acked` is acknowledged.
+    fn tail_for(&self, acked: u64) -> u64 {
+        let (tail, wanted) = (self.tail(), acked.saturating_sub(self.resend));
+        if self.resend == 0 {
+            return acked;
+        }
+        if wanted <= tail {
+            return tail;
+        }
+        // The first beginning of a line at or after `wanted`.
+        let from = wanted - 1;
+        let kept = self.map.bytes(from, (acked - from) as usize);
+        memchr::memchr(b'\n', kept).map_or(acked, |at| from + at as u64 + 1)
+    }
+
+    /// When the oldest line that isn't acknowledged came in (ms since 1970); `None` when there is
+    /// none. Notes it in the ledger, for a successor. To be called about once a second.
+    pub fn note_age(&self, writer: &mut Writer, now_ms: u64) -> Option<u64> {
+        let mut ages = self.lock.lock().unwrap_or_else(|e| e.into_inner());
+        let oldest = ages.oldest(self.acked(), self.head());
+        ages.mark(self.head(), now_ms);
+        drop(ages);
+        let value = oldest.unwrap_or(0);
+        if self.cell(Cell::OldestAt) != value {
+            writer.set(self.cells, Cell::OldestAt, value);
+            writer.commit();
+        }
+        oldest
+    }
+}
+
+impl Append<'_> {
+    /// Bytes that fit.
+    pub fn room(&self) -> u64 {
+        self.ring.size() - (self.head - self.ring.tail())
+    }
+
+    /// Copies whole lines behind the newest; the caller saw to it that they fit.
+    pub fn push(&mut self, text: &[u8], lines: u64) {
+        assert!(text.len() as u64 <= self.room(), "a ring was written over its end");
+        self.ring.map.write(self.head, text);
+        self.head += text.len() as u64;
+        self.lines += lines;
+    }
+
+    /// Puts the new head into the commit.
+    pub fn publish(&mut self, writer: &mut Writer, now_ms: u64) {
+        if self.head == self.start {
+            return;
+        }
+        writer.set(self.ring.cells, Cell::Head, self.head);
+        writer.set(self.ring.cells, Cell::LinesIn, self.ring.cell(Cell::LinesIn) + self.lines);
+        self.ages.mark(self.start, now_ms);
+    }
+
+    /// After the commit: lets go of the ring, and wakes the destination if it waits.
+    pub fn finish(self) {
+        let ring = self.ring;
+        let wrote = self.head != self.start;
+        drop(self);
+        if wrote && ring.idle.load(Ordering::SeqCst) && ring.idle.swap(false, Ordering::SeqCst) {
+            ring.filled.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

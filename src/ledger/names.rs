@@ -1,0 +1,164 @@
+//! What the words of an object mean. The numbers are shared with older and newer versions: new
+//! ones are added, none is ever given another meaning.
+
+use crate::validate::Reason;
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u64)]
+pub enum Kind {
+    /// A listen address, by its text.
+    Listener = 1,
+    /// A route, by its key.
+    Route = 2,
+    /// A destination, by its id.
+    Destination = 3,
+    /// A blocklist rule, by its text.
+    Rule = 4,
+    /// A destination's ring, by the destination's id: only cells.
+    Queue = 5,
+}
+
+impl Kind {
+    pub(super) fn from_number(number: u64) -> Option<Kind> {
+        Some(match number {
+            1 => Kind::Listener,
+            2 => Kind::Route,
+            3 => Kind::Destination,
+            4 => Kind::Rule,
+            5 => Kind::Queue,
+            _ => return None,
+        })
+    }
+}
+
+/// A counter of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Listener: lines in, empty ones not counted. Route: lines taken. Rule: lines blocked.
+    Lines,
+    /// Listener: connections accepted.
+    Accepted,
+    /// Listener: connections closed.
+    Closed,
+    /// Listener: bytes read.
+    Bytes,
+    /// Listener: bytes that a killed worker had read and not queued, and the rest of the line that
+    /// was cut.
+    LostByCrash,
+    /// Listener: bytes that lay in the kernel unread when a stop ended.
+    UnreadAtStop,
+    /// Listener: lines dropped by the blocklist.
+    Blocked,
+    /// Listener: lines that no destination took.
+    Unrouted,
+    /// Listener: lines that at least one destination took.
+    Routed,
+    /// Listener: lines routed × destinations that took them.
+    Copies,
+    /// Listener: lines rejected, by reason.
+    Rejected(Reason),
+    /// Destination: lines that routes gave it.
+    Given,
+    /// Destination: lines acknowledged (by TCP, or written to the file).
+    Acknowledged,
+    /// Destination: lines written, the re-sent ones not counted.
+    Sent,
+    /// Destination: lines written again after a lost connection.
+    Resent,
+    /// Destination: connections made.
+    Connects,
+    /// Destination: attempts to connect that failed.
+    ConnectFailures,
+    /// Destination: connections lost.
+    Disconnects,
+    /// Destination: lines dropped, by reason.
+    Dropped(DropReason),
+}
+
+/// Why a destination dropped lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum DropReason {
+    /// Its ring was full and its policy is `drop`.
+    Full,
+    /// Its ring was full, its policy is `block`, and the line came by UDP, which can't wait.
+    FullUdp,
+    /// Undelivered when a stop ended.
+    Stop,
+    /// The destination was removed from the config and didn't take the rest in time.
+    Removed,
+}
+
+impl DropReason {
+    /// All of them.
+    pub const ALL: [DropReason; 4] =
+        [DropReason::Full, DropReason::FullUdp, DropReason::Stop, DropReason::Removed];
+
+    /// As in metrics and the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DropReason::Full => "full",
+            DropReason::FullUdp => "full-udp",
+            DropReason::Stop => "stop",
+            DropReason::Removed => "removed",
+        }
+    }
+}
+
+impl From<DropReason> for Count {
+    fn from(reason: DropReason) -> Count {
+        Count::Dropped(reason)
+    }
+}
+
+impl From<Reason> for Count {
+    fn from(reason: Reason) -> Count {
+        Count::Rejected(reason)
+    }
+}
+
+impl Count {
+    pub(super) fn word(self) -> usize {
+        match self {
+            Count::Lines | Count::Given => 0,
+            Count::Accepted | Count::Acknowledged => 1,
+            Count::Closed | Count::Sent => 2,
+            Count::Bytes | Count::Resent => 3,
+            Count::LostByCrash | Count::Connects => 4,
+            Count::UnreadAtStop | Count::ConnectFailures => 5,
+            Count::Blocked | Count::Disconnects => 6,
+            Count::Unrouted => 7,
+            Count::Routed => 8,
+            Count::Copies => 9,
+            Count::Rejected(reason) => 16 + reason as usize,
+            Count::Dropped(reason) => 16 + reason as usize,
+        }
+    }
+}
+
+/// A single value of a ring. Positions are bytes since the ring exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Cell {
+    /// End of the newest line.
+    Head = 0,
+    /// Beginning of the oldest line that isn't acknowledged.
+    Acked = 1,
+    /// Beginning of the oldest line that is kept: `Acked`, or earlier with `resend`.
+    Tail = 2,
+    /// Lines that ever came in.
+    LinesIn = 3,
+    /// Lines that ever were acknowledged or dropped after they came in.
+    LinesOut = 4,
+    /// The cookie of the connection that the ring is sent on; the device and inode of a file.
+    Link = 5,
+    /// The ring position of the first byte sent on that connection (written to that file).
+    LinkBase = 6,
+    /// The length of the file at `LinkBase`.
+    FileLength = 7,
+    /// When the oldest line that isn't acknowledged came in, ms since 1970; 0 when there is none.
+    OldestAt = 8,
+    /// Lines before this position were sent at least once.
+    SentUpTo = 9,
+}
