@@ -1,1 +1,323 @@
-//! The `handover` room.
+//! What the supervisor and its workers say to each other, and how.
+//!
+//! One SOCK_SEQPACKET socketpair a worker. A message is JSON with a `type`, at most 64 KiB, with
+//! descriptors beside it; larger content goes in a sealed memfd. Unknown fields are ignored,
+//! unknown types refused; new fields may be added to protocol [`PROTOCOL`], meanings never change.
+//!
+//! ```text
+//! new → S    hello                       S → new    welcome (ledger, config of a recovery)
+//! new → S    listeners                   S → new    take* (each answered by taken), all
+//! new → S    ready                       S → old    freeze
+//! old → S    frozen (partial lines)      S → new    frozen
+//! new → S    confirmed                   S → new    go
+//! new → S    running                     … probation … S → old retire, S → new settled
+//! ```
+
+mod link;
+mod partials;
+
+use serde::{Deserialize, Serialize};
+
+pub use link::{Client, Link, Outbox};
+pub use partials::{Frozen, Partial};
+
+/// The version of this protocol. A worker names the range it speaks, the supervisor picks.
+pub const PROTOCOL: u32 = 1;
+
+/// From a worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum FromWorker {
+    /// First message.
+    Hello {
+        /// The lowest protocol it speaks.
+        protocol_min: u32,
+        /// The highest.
+        protocol_max: u32,
+        /// Its version, for people.
+        version: String,
+    },
+    /// It is still preparing: extends the deadline.
+    Progress {
+        /// What it does, for people.
+        step: String,
+    },
+    /// The sockets its config listens on.
+    Listeners {
+        /// All of them.
+        wanted: Vec<Wanted>,
+    },
+    /// A batch has arrived whole, each descriptor being what it was said to be.
+    Taken {
+        /// Its number.
+        batch: u32,
+    },
+    /// It could take over now. Beside it: the config it compiled, sealed.
+    Ready {
+        /// SHA-like short name of the config's content, for people.
+        config_hash: String,
+        /// The connections, outbound connections and queues it was given.
+        taken: usize,
+    },
+    /// It can't, and ends.
+    Refused {
+        /// Why, for people; several lines perhaps.
+        reason: String,
+        /// The exit status that the program has when this was its first start.
+        status: i32,
+    },
+    /// It has stopped reading, writing and accepting. Beside it: [`Frozen`], sealed.
+    Frozen,
+    /// It holds exactly what the old one held.
+    Confirmed,
+    /// Its loops run.
+    Running,
+    /// It is alive; each second.
+    Tick,
+    /// Sockets or queues that shall outlive it; one descriptor each.
+    Register {
+        /// What they are.
+        items: Vec<Item>,
+    },
+    /// It is done with these.
+    Release {
+        /// Sockets, by cookie.
+        cookies: Vec<u64>,
+        /// Queues, by destination.
+        queues: Vec<String>,
+    },
+    /// Someone asked it for a reload.
+    Reload,
+    /// The answer to `Report`; beside it the JSON, sealed.
+    Report {
+        /// The question's number.
+        id: u64,
+    },
+    /// It has stopped as it was told, and ends.
+    Stopped {
+        /// For people: what could not be delivered.
+        summary: String,
+    },
+}
+
+/// From the supervisor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum FromSupervisor {
+    /// Answers `hello`. Beside it: the ledger; for a recovery also the config to use.
+    Welcome {
+        /// The protocol to speak.
+        protocol: u32,
+        /// The number of this worker.
+        generation: u64,
+        /// Why it was started.
+        origin: Origin,
+        /// The config's path.
+        config: String,
+    },
+    /// Sockets and queues to take over, one descriptor each.
+    Take {
+        /// Counted from 0; to be answered by `taken`.
+        batch: u32,
+        /// What they are.
+        items: Vec<Item>,
+    },
+    /// The old worker is done with these.
+    Released {
+        /// Sockets, by cookie.
+        cookies: Vec<u64>,
+        /// Queues, by destination.
+        queues: Vec<String>,
+    },
+    /// The listeners it wants can't be had.
+    Refuse {
+        /// Why.
+        reason: String,
+    },
+    /// Everything that is held was passed; what follows are changes.
+    All {
+        /// Connections, outbound connections and queues passed so far.
+        passed: usize,
+    },
+    /// Stop reading, writing and accepting; answer `frozen`.
+    Freeze,
+    /// Go on: the successor failed.
+    Thaw {
+        /// The successor had begun: positions may have moved, and what it registered was sent
+        /// before this.
+        stale: bool,
+    },
+    /// What the old worker knew; beside it [`Frozen`]. To be answered by `confirmed`.
+    Frozen,
+    /// The old worker is gone: positions are those of the ledger and the kernel. Answered by
+    /// `confirmed`.
+    Recover,
+    /// It owns everything now.
+    Go,
+    /// Its probation is over.
+    Settled {
+        /// Listeners that the config lacks: empty their accept queue, then release them.
+        leaving: Vec<u64>,
+    },
+    /// A successor serves: exit.
+    Retire,
+    /// Deliver what can be, and exit.
+    Stop {
+        /// At most this long.
+        timeout_ms: u64,
+    },
+    /// Answer with the status document.
+    Report {
+        /// The question's number.
+        id: u64,
+    },
+    /// The generations there were, for the status page.
+    History {
+        /// Oldest first.
+        generations: Vec<Generation>,
+    },
+}
+
+/// Why a worker was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// The first one.
+    Start,
+    /// To take over from a living one.
+    Reload,
+    /// Its predecessor died.
+    Crash,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// `line` or `http`.
+    pub kind: String,
+    /// `tcp://…`, `udp://…` or `unix:…`.
+    pub address: String,
+}
+
+/// A socket or a queue that is passed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum Item {
+    /// A listening or UDP socket.
+    Listener {
+        /// What it serves.
+        kind: String,
+        /// Its address.
+        address: String,
+        /// SO_COOKIE.
+        cookie: u64,
+        /// The config doesn't name it: it came from systemd, or will leave after probation.
+        #[serde(default)]
+        unlisted: bool,
+    },
+    /// A client's connection.
+    Connection {
+        /// SO_COOKIE.
+        cookie: u64,
+        /// Its slot in the ledger.
+        slot: u32,
+        /// The address it came in on.
+        listener: String,
+    },
+    /// A connection to a destination.
+    Outbound {
+        /// SO_COOKIE.
+        cookie: u64,
+        /// The destination's id.
+        destination: String,
+    },
+    /// A destination's ring.
+    Queue {
+        /// The destination's id.
+        destination: String,
+        /// Bytes.
+        size: u64,
+        /// The destination as it was configured, in case the new config lacks it.
+        spec: serde_json::Value,
+    },
+}
+
+impl Item {
+    /// Its cookie, if it is a socket.
+    pub fn cookie(&self) -> Option<u64> {
+        match self {
+            Item::Listener { cookie, .. }
+            | Item::Connection { cookie, .. }
+            | Item::Outbound { cookie, .. } => Some(*cookie),
+            Item::Queue { .. } => None,
+        }
+    }
+}
+
+/// A worker there was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number, from 1.
+    pub id: u64,
+    /// Its process.
+    pub pid: u32,
+    /// Its version; empty when it never said.
+    pub version: String,
+    /// The config it ran; empty when it never was ready.
+    pub config_hash: String,
+    /// Why it was started.
+    pub reason: Origin,
+    /// RFC 3339.
+    pub started_at: String,
+    /// When it began to serve.
+    pub serving_at: Option<String>,
+    /// When it ended.
+    pub ended_at: Option<String>,
+    /// `starting`, `serving`, `retired`, `refused: …`, `crashed: …`, `stopped`.
+    pub outcome: String,
+    /// From `freeze` to its first full loop.
+    pub pause_us: Option<u64>,
+}
+
+/// To the supervisor's control socket, from the command line: one message, one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Request {
+    /// Start the binary and config on disk; answered when probation is over.
+    Reload,
+    /// Answered with the status document.
+    Status,
+    /// Stop the service; answered at once.
+    Stop,
+}
+
+/// The answer. A status document that doesn't fit comes as `large`, with a sealed memfd beside.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Answer {
+    /// The new worker serves.
+    Reloaded {
+        /// Its number.
+        generation: u64,
+        /// From `freeze` to its first full loop; none when there was no old worker.
+        pause_us: Option<u64>,
+    },
+    /// It doesn't; nothing changed.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The supervisor stops.
+    Stopping,
+    /// The status document.
+    Status {
+        /// Of the supervisor.
+        supervisor: serde_json::Value,
+        /// Workers there were, the newest last.
+        generations: Vec<Generation>,
+        /// Of the worker that serves; null while none does.
+        worker: serde_json::Value,
+    },
+    /// The answer is in the memfd beside.
+    Large,
+}
