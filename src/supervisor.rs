@@ -1,1 +1,2 @@
 //! The `supervisor` room.
+pub mod machine;

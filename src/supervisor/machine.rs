@@ -1,0 +1,642 @@
+//! What the supervisor decides: events in, actions out, no I/O and no clock.
+//!
+//! What must never be true: two workers that own the sockets at one time. A worker owns them from
+//! `Go` or `Thaw` until it has said `frozen` or its process is known to be dead.
+//!
+//! ```text
+//!  Loading ──ready──► Freezing ──frozen──► Confirming ──confirmed──► Going ──running──► Probation ──► settled
+//!     │                  │                     │                       │                   │
+//!     └─ kill new ───────┴─ kill new, thaw ────┴───────────────────────┴── kill new, wait for its death, thaw
+//! ```
+//! Without a living old worker (first start, after a crash) Freezing is skipped, and there is
+//! nothing to roll back to.
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use crate::handover::Origin;
+
+/// A worker's number: its generation.
+pub type Id = u64;
+/// Someone who waits for the end of a reload.
+pub type Asker = u64;
+
+/// How long the frozen worker, then the new one, may take for each step of the pause.
+pub const STEP_TIMEOUT: Duration = Duration::from_secs(2);
+/// A worker that hasn't ticked for so long is killed.
+pub const TICK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often `progress` extends `ready_timeout`.
+const EXTENSIONS: u32 = 5;
+/// What a stop may take beyond `stop_timeout`.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+/// The pauses before a crashed worker is replaced; the last one repeats.
+const BACKOFF: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(100),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+];
+/// A worker that served so long begins the backoff anew.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A reload was asked for (`None`: SIGHUP, nobody waits).
+    Reload(Option<Asker>),
+    /// TERM or INT, or a stop asked for.
+    Terminate,
+    /// A worker couldn't be started.
+    SpawnFailed(Id, String),
+    /// It is still preparing.
+    Progress(Id),
+    /// It could take over.
+    Ready(Id),
+    /// It says that it can't; the exit status to use.
+    Refused(Id, String, i32),
+    /// It doesn't read, write or accept any more.
+    Frozen(Id),
+    /// It holds what the old one held.
+    Confirmed(Id),
+    /// Its loops run.
+    Running(Id),
+    /// It is alive.
+    Tick(Id),
+    /// It has stopped as it was told.
+    Stopped(Id),
+    /// It broke the protocol.
+    Broken(Id, String),
+    /// Its process has ended, and all it said was read.
+    Exited(Id, String),
+    /// Some time has passed.
+    Time,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start a worker: what lies on disk, or (after a crash) what last worked.
+    Spawn(Id, Origin),
+    /// SIGKILL.
+    Kill(Id),
+    /// Say `freeze`.
+    Freeze(Id),
+    /// Pass what the old one said to the new one.
+    PassFrozen(Id),
+    /// Say `recover`: there is no old one.
+    Recover(Id),
+    /// Say `go`.
+    Go(Id),
+    /// Say `thaw`; stale: the successor had begun.
+    Thaw(Id, bool),
+    /// Say `retire`.
+    Retire(Id),
+    /// Its probation is over: it is what last worked.
+    Settle(Id),
+    /// Say `stop`.
+    Stop(Id, Duration),
+    /// A worker's outcome, for the history.
+    Outcome(Id, String),
+    /// It serves; the pause it took.
+    Serves(Id, Option<Duration>),
+    /// Answer those who wait for the reload: the new worker, or why not.
+    Answer(Vec<Asker>, Result<Id, String>),
+    /// What to tell the service manager.
+    Tell(State),
+    /// End the supervisor with this status.
+    Exit(i32),
+}
+
+/// The service's state, for the service manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// A reload has begun.
+    Reloading,
+    /// A worker serves.
+    Ready,
+    /// A worker serves, the reload was refused.
+    Refused(String),
+    /// No worker serves: one is being started.
+    Recovering(String),
+    /// The end.
+    Stopping,
+}
+
+/// Times from the config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// For a new worker to be ready.
+    pub ready: Duration,
+    /// For which the old worker is kept.
+    pub probation: Duration,
+    /// For a stop to deliver.
+    pub stop: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Loading,
+    Freezing,
+    Confirming,
+    Going,
+    Probation,
+    /// The new one is being killed after it owned everything.
+    RollingBack,
+}
+
+#[derive(Debug)]
+struct Takeover {
+    new: Id,
+    /// The living worker it takes over from.
+    old: Option<Id>,
+    origin: Origin,
+    step: Step,
+    deadline: Instant,
+    extensions: u32,
+    ready: bool,
+    frozen_at: Option<Instant>,
+    askers: Vec<Asker>,
+    /// Why it failed, once it did.
+    failure: String,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Machine {
+    times: Times,
+    last_id: Id,
+    /// The worker that owns the sockets.
+    serving: Option<Id>,
+    serving_since: Instant,
+    last_tick: Instant,
+    takeover: Option<Takeover>,
+    /// A reload asked for during another.
+    follow_up: Option<Vec<Asker>>,
+    crashes: usize,
+    respawn_at: Option<Instant>,
+    stopping: bool,
+    /// When the worker that was told to stop is killed.
+    stop_deadline: Option<Instant>,
+    out: Vec<Action>,
+}
+
+impl Machine {
+    /// Begins with the first worker.
+    pub fn start(times: Times, now: Instant) -> (Machine, Vec<Action>) {
+        let mut machine = Machine {
+            times,
+            last_id: 0,
+            serving: None,
+            serving_since: now,
+            last_tick: now,
+            takeover: None,
+            follow_up: None,
+            crashes: 0,
+            respawn_at: None,
+            stopping: false,
+            stop_deadline: None,
+            out: Vec::new(),
+        };
+        machine.begin(Origin::Start, Vec::new(), now);
+        let actions = mem::take(&mut machine.out);
+        (machine, actions)
+    }
+
+    /// Times as the config now has them; for the next takeover and stop.
+    pub fn set_times(&mut self, times: Times) {
+        self.times = times;
+    }
+
+    /// The worker that owns the sockets.
+    pub fn serving(&self) -> Option<Id> {
+        self.serving
+    }
+
+    /// The worker that prepares, or whose probation it is.
+    pub fn candidate(&self) -> Option<Id> {
+        self.takeover.as_ref().map(|t| t.new)
+    }
+
+    /// In a word, for the status.
+    pub fn phase(&self) -> &'static str {
+        match (self.stopping, self.takeover.as_ref().map(|t| t.step), self.serving) {
+            (true, ..) => "stopping",
+            (_, Some(Step::Probation), _) => "probation",
+            (_, Some(_), Some(_)) => "reloading",
+            (_, Some(_), None) => "starting",
+            (_, None, Some(_)) => "serving",
+            (_, None, None) => "recovering",
+        }
+    }
+
+    /// When `Event::Time` is due at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        let tick = self.watches_ticks().then(|| self.last_tick + TICK_TIMEOUT);
+        let takeover = self.takeover.as_ref().map(|t| t.deadline);
+        [tick, takeover, self.respawn_at, self.stop_deadline].into_iter().flatten().min()
+    }
+
+    /// Takes one event.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        match event {
+            Event::Reload(asker) => self.reload(asker, now),
+            Event::Terminate => self.terminate(now),
+            Event::SpawnFailed(id, why) | Event::Exited(id, why) => self.exited(id, &why, now),
+            Event::Progress(id) => self.progress(id, now),
+            Event::Ready(id) => self.ready(id, now),
+            Event::Refused(id, reason, status) => self.refused(id, reason, status, now),
+            Event::Frozen(id) => self.frozen(id, now),
+            Event::Confirmed(id) => self.confirmed(id, now),
+            Event::Running(id) => self.running(id, now),
+            Event::Tick(id) => {
+                if self.serving == Some(id) {
+                    self.last_tick = now;
+                }
+            }
+            Event::Stopped(id) => self.stopped(id),
+            Event::Broken(id, why) => self.broken(id, why, now),
+            Event::Time => self.time(now),
+        }
+        mem::take(&mut self.out)
+    }
+
+    fn push(&mut self, action: Action) {
+        self.out.push(action);
+    }
+
+    fn reload(&mut self, asker: Option<Asker>, now: Instant) {
+        if self.stopping {
+            self.push(Action::Answer(asker.into_iter().collect(), Err("stopping".into())));
+        } else if self.takeover.is_some() || self.serving.is_none() {
+            self.follow_up.get_or_insert_default().extend(asker);
+        } else {
+            self.push(Action::Tell(State::Reloading));
+            self.begin(Origin::Reload, asker.into_iter().collect(), now);
+        }
+    }
+
+    fn begin(&mut self, origin: Origin, askers: Vec<Asker>, now: Instant) {
+        self.last_id += 1;
+        self.respawn_at = None;
+        self.takeover = Some(Takeover {
+            new: self.last_id,
+            old: self.serving,
+            origin,
+            step: Step::Loading,
+            deadline: now + self.times.ready,
+            extensions: 0,
+            ready: false,
+            frozen_at: None,
+            askers,
+            failure: String::new(),
+        });
+        self.push(Action::Spawn(self.last_id, origin));
+    }
+
+    /// The takeover under way, if `id` is its new worker and it has come to `step`.
+    fn at(&mut self, id: Id, step: Step) -> Option<&mut Takeover> {
+        self.takeover.as_mut().filter(|t| t.new == id && t.step == step)
+    }
+
+    fn progress(&mut self, id: Id, now: Instant) {
+        let ready = self.times.ready;
+        if let Some(takeover) = self.at(id, Step::Loading)
+            && takeover.extensions < EXTENSIONS
+        {
+            takeover.extensions += 1;
+            takeover.deadline = now + ready;
+        }
+    }
+
+    fn ready(&mut self, id: Id, now: Instant) {
+        let Some(takeover) = self.at(id, Step::Loading) else { return };
+        takeover.ready = true;
+        takeover.deadline = now + STEP_TIMEOUT;
+        match takeover.old {
+            Some(old) => {
+                takeover.step = Step::Freezing;
+                takeover.frozen_at = Some(now);
+                self.push(Action::Freeze(old));
+            }
+            None => {
+                takeover.step = Step::Confirming;
+                self.push(Action::Recover(id));
+            }
+        }
+    }
+
+    fn frozen(&mut self, id: Id, now: Instant) {
+        let Some(takeover) = self.takeover.as_mut() else { return };
+        if takeover.old == Some(id) && takeover.step == Step::Freezing {
+            takeover.step = Step::Confirming;
+            takeover.deadline = now + STEP_TIMEOUT;
+            let new = takeover.new;
+            self.push(Action::PassFrozen(new));
+        }
+    }
+
+    fn confirmed(&mut self, id: Id, now: Instant) {
+        if let Some(takeover) = self.at(id, Step::Confirming) {
+            takeover.step = Step::Going;
+            takeover.deadline = now + STEP_TIMEOUT;
+            self.serving = None;
+            self.push(Action::Go(id));
+        }
+    }
+
+    fn running(&mut self, id: Id, now: Instant) {
+        let probation = self.times.probation;
+        let Some(takeover) = self.at(id, Step::Going) else { return };
+        takeover.step = Step::Probation;
+        // Without an old worker there is nothing to go back to, so nothing to wait for.
+        takeover.deadline = if takeover.old.is_some() { now + probation } else { now };
+        let pause = takeover.frozen_at.map(|at| now - at);
+        self.serving = Some(id);
+        self.serving_since = now;
+        self.last_tick = now;
+        self.push(Action::Serves(id, pause));
+        if self.stopping {
+            self.stop_serving(now);
+        } else {
+            self.time(now);
+        }
+    }
+
+    fn refused(&mut self, id: Id, reason: String, status: i32, now: Instant) {
+        let Some(takeover) = self.takeover.as_ref().filter(|t| t.new == id) else { return };
+        let first = takeover.origin == Origin::Start && takeover.step == Step::Loading;
+        if first {
+            self.push(Action::Outcome(id, format!("refused: {reason}")));
+            self.push(Action::Kill(id));
+            self.push(Action::Exit(if self.stopping { 0 } else { status }));
+        } else {
+            self.fail(reason, now);
+        }
+    }
+
+    fn broken(&mut self, id: Id, why: String, now: Instant) {
+        if self.candidate() == Some(id) {
+            self.fail(why, now);
+        } else {
+            // Its death will be noticed as an exit.
+            self.push(Action::Kill(id));
+        }
+    }
+
+    /// The new worker won't do.
+    fn fail(&mut self, reason: String, now: Instant) {
+        let Some(takeover) = self.takeover.as_mut() else { return };
+        let new = takeover.new;
+        takeover.failure = reason;
+        match takeover.step {
+            Step::RollingBack => return,
+            Step::Going | Step::Probation => {
+                // It may own the sockets until it is dead: `exited` goes on.
+                takeover.step = Step::RollingBack;
+                takeover.deadline = now + STEP_TIMEOUT;
+                if self.serving == Some(new) {
+                    self.serving = None;
+                }
+                self.push(Action::Kill(new));
+            }
+            Step::Loading | Step::Freezing | Step::Confirming => {
+                self.push(Action::Kill(new));
+                self.back_to_old(now);
+            }
+        }
+    }
+
+    /// The new worker is dead, or never owned anything: the old one goes on, if it lives.
+    fn back_to_old(&mut self, now: Instant) {
+        let Some(takeover) = self.takeover.take() else { return };
+        let reason = takeover.failure;
+        self.push(Action::Outcome(takeover.new, format!("refused: {reason}")));
+        self.push(Action::Answer(takeover.askers, Err(reason.clone())));
+        match takeover.old {
+            Some(old) => {
+                match takeover.step {
+                    Step::Loading => {}
+                    Step::Freezing | Step::Confirming => self.push(Action::Thaw(old, false)),
+                    _ => self.push(Action::Thaw(old, true)),
+                }
+                self.serving = Some(old);
+                self.last_tick = now;
+                self.push(Action::Tell(State::Refused(reason)));
+                self.go_on(now);
+            }
+            None if takeover.origin == Origin::Start => {
+                self.push(Action::Exit(if self.stopping { 0 } else { 1 }));
+            }
+            None => self.crashed(reason, now),
+        }
+    }
+
+    /// A takeover has ended and a worker serves.
+    fn go_on(&mut self, now: Instant) {
+        if self.stopping {
+            self.stop_serving(now);
+        } else if let Some(askers) = self.follow_up.take() {
+            self.push(Action::Tell(State::Reloading));
+            self.begin(Origin::Reload, askers, now);
+        }
+    }
+
+    fn crashed(&mut self, why: String, now: Instant) {
+        if now.saturating_duration_since(self.serving_since) > STEADY {
+            self.crashes = 0;
+        }
+        let pause = BACKOFF[self.crashes.min(BACKOFF.len() - 1)];
+        self.crashes += 1;
+        self.serving = None;
+        self.push(Action::Tell(State::Recovering(why)));
+        if pause.is_zero() || (self.stopping && self.crashes <= BACKOFF.len()) {
+            self.begin(Origin::Crash, Vec::new(), now);
+        } else if self.stopping {
+            self.push(Action::Exit(1));
+        } else {
+            self.respawn_at = Some(now + pause);
+        }
+    }
+
+    fn exited(&mut self, id: Id, why: &str, now: Instant) {
+        if self.stop_deadline.is_some() && self.serving == Some(id) {
+            self.push(Action::Outcome(id, format!("crashed: {why}")));
+            self.push(Action::Exit(1));
+            return;
+        }
+        if let Some(takeover) = self.takeover.as_mut() {
+            if takeover.new == id {
+                if takeover.failure.is_empty() {
+                    takeover.failure = format!("the new worker ended: {why}");
+                }
+                if takeover.step == Step::Probation && takeover.old.is_none() {
+                    // The old one is gone: an ordinary crash.
+                    self.takeover = None;
+                    self.worker_died(id, why, now);
+                } else {
+                    if self.serving == Some(id) {
+                        self.serving = None;
+                    }
+                    self.back_to_old(now);
+                }
+                return;
+            }
+            if takeover.old == Some(id) {
+                self.old_died(id, why, now);
+                return;
+            }
+        }
+        if self.serving == Some(id) {
+            self.worker_died(id, why, now);
+        }
+    }
+
+    fn worker_died(&mut self, id: Id, why: &str, now: Instant) {
+        self.push(Action::Outcome(id, format!("crashed: {why}")));
+        self.crashed(why.to_owned(), now);
+    }
+
+    /// The worker that is being replaced died.
+    fn old_died(&mut self, id: Id, why: &str, now: Instant) {
+        let Some(takeover) = self.takeover.as_mut() else { return };
+        takeover.old = None;
+        let (step, new) = (takeover.step, takeover.new);
+        if step == Step::Freezing {
+            takeover.step = Step::Confirming;
+            takeover.deadline = now + STEP_TIMEOUT;
+        }
+        if self.serving == Some(id) {
+            self.serving = None;
+        }
+        self.push(Action::Outcome(id, format!("crashed: {why}")));
+        match step {
+            Step::Freezing => self.push(Action::Recover(new)),
+            Step::Loading => self.push(Action::Tell(State::Recovering(why.to_owned()))),
+            // What it knew was passed already; only the way back is gone.
+            Step::Confirming | Step::Going | Step::Probation | Step::RollingBack => {}
+        }
+    }
+
+    fn time(&mut self, now: Instant) {
+        if self.watches_ticks()
+            && now >= self.last_tick + TICK_TIMEOUT
+            && let Some(serving) = self.serving
+        {
+            self.last_tick = now;
+            self.push(Action::Kill(serving));
+        }
+        if let Some(takeover) = self.takeover.as_mut()
+            && now >= takeover.deadline
+        {
+            match takeover.step {
+                Step::Loading => self.fail("it was not ready within ready_timeout".into(), now),
+                Step::Freezing => {
+                    // The old worker hangs. Its death, not this, makes the new one the owner.
+                    takeover.deadline = now + STEP_TIMEOUT;
+                    if let Some(old) = takeover.old {
+                        self.push(Action::Kill(old));
+                    }
+                }
+                Step::Confirming => {
+                    self.fail("it did not confirm what it was handed within 2 s".into(), now);
+                }
+                Step::Going => self.fail("it did not begin to serve within 2 s".into(), now),
+                Step::RollingBack => {
+                    takeover.deadline = now + STEP_TIMEOUT;
+                    let new = takeover.new;
+                    self.push(Action::Kill(new));
+                }
+                Step::Probation => self.settle(now),
+            }
+        }
+        if self.respawn_at.is_some_and(|at| now >= at) {
+            self.begin(Origin::Crash, Vec::new(), now);
+        }
+        if self.stop_deadline.is_some_and(|at| now >= at)
+            && let Some(serving) = self.serving
+        {
+            self.stop_deadline = Some(now + STOP_GRACE);
+            self.push(Action::Kill(serving));
+        }
+    }
+
+    fn settle(&mut self, now: Instant) {
+        let Some(takeover) = self.takeover.take() else { return };
+        if let Some(old) = takeover.old {
+            self.push(Action::Retire(old));
+            self.push(Action::Outcome(old, "retired".into()));
+        }
+        self.push(Action::Settle(takeover.new));
+        self.push(Action::Answer(takeover.askers, Ok(takeover.new)));
+        self.push(Action::Tell(State::Ready));
+        self.go_on(now);
+    }
+
+    fn watches_ticks(&self) -> bool {
+        // In the steps of the pause the step's own deadline counts.
+        self.serving.is_some()
+            && self.stop_deadline.is_none()
+            && self.takeover.as_ref().is_none_or(|t| matches!(t.step, Step::Loading | Step::Probation))
+    }
+
+    fn terminate(&mut self, now: Instant) {
+        if let (true, Some(serving)) = (self.stop_deadline.is_some(), self.serving) {
+            // Asked twice: whoever asks doesn't want to wait for slow destinations.
+            self.stop_deadline = Some(now + STOP_GRACE);
+            self.push(Action::Stop(serving, Duration::ZERO));
+            return;
+        }
+        if mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        self.push(Action::Tell(State::Stopping));
+        let waiting = self.follow_up.take().unwrap_or_default();
+        self.push(Action::Answer(waiting, Err("stopping".into())));
+        match self.takeover.as_mut() {
+            None if self.serving.is_some() => self.stop_serving(now),
+            // A backoff: what was accepted lies in the queues, so a worker has to come and
+            // deliver it.
+            None => self.begin(Origin::Crash, Vec::new(), now),
+            Some(takeover) if takeover.step == Step::Loading && takeover.old.is_some() => {
+                self.fail("stopping".into(), now);
+            }
+            Some(takeover) if takeover.step == Step::Loading && takeover.origin == Origin::Start => {
+                let new = takeover.new;
+                self.push(Action::Kill(new));
+                self.push(Action::Outcome(new, "stopped".into()));
+                self.push(Action::Exit(0));
+            }
+            Some(takeover) if takeover.step == Step::Probation => self.stop_serving(now),
+            // In the pause, or a worker that takes over from a dead one: it is let through,
+            // and then stopped.
+            Some(_) => {}
+        }
+    }
+
+    fn stop_serving(&mut self, now: Instant) {
+        if let Some(takeover) = self.takeover.take() {
+            if let Some(old) = takeover.old {
+                self.push(Action::Retire(old));
+                self.push(Action::Outcome(old, "retired".into()));
+            }
+            self.push(Action::Answer(takeover.askers, Err("stopping".into())));
+        }
+        if let Some(serving) = self.serving {
+            self.stop_deadline = Some(now + self.times.stop + STOP_GRACE);
+            self.push(Action::Stop(serving, self.times.stop));
+        }
+    }
+
+    fn stopped(&mut self, id: Id) {
+        if self.stopping && self.serving == Some(id) {
+            self.push(Action::Outcome(id, "stopped".into()));
+            self.push(Action::Exit(0));
+        } else {
+            self.push(Action::Kill(id));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

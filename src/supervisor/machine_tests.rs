@@ -1,0 +1,245 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const TIMES: Times = Times {
+    ready: Duration::from_secs(60),
+    probation: Duration::from_secs(5),
+    stop: Duration::from_secs(20),
+};
+
+/// A machine whose first worker serves.
+fn serving(now: Instant) -> Machine {
+    let (mut machine, actions) = Machine::start(TIMES, now);
+    assert_eq!(actions, [Action::Spawn(1, Origin::Start)]);
+    assert_eq!(machine.handle(Event::Ready(1), now), [Action::Recover(1)]);
+    assert_eq!(machine.handle(Event::Confirmed(1), now), [Action::Go(1)]);
+    let actions = machine.handle(Event::Running(1), now);
+    assert_eq!(
+        actions,
+        [
+            Action::Serves(1, None),
+            Action::Settle(1),
+            Action::Answer(vec![], Ok(1)),
+            Action::Tell(State::Ready)
+        ]
+    );
+    machine
+}
+
+#[test]
+fn a_reload_freezes_the_old_worker_only_when_the_new_one_is_ready() {
+    let now = Instant::now();
+    let mut machine = serving(now);
+    assert_eq!(
+        machine.handle(Event::Reload(Some(9)), now),
+        [Action::Tell(State::Reloading), Action::Spawn(2, Origin::Reload)]
+    );
+    assert_eq!(machine.handle(Event::Ready(2), now), [Action::Freeze(1)]);
+    assert_eq!(machine.handle(Event::Frozen(1), now), [Action::PassFrozen(2)]);
+    assert_eq!(machine.handle(Event::Confirmed(2), now), [Action::Go(2)]);
+    let later = now + Duration::from_millis(3);
+    assert_eq!(
+        machine.handle(Event::Running(2), later),
+        [Action::Serves(2, Some(Duration::from_millis(3)))]
+    );
+    assert_eq!(machine.handle(Event::Time, later + Duration::from_secs(4)), []);
+    assert_eq!(
+        machine.handle(Event::Time, later + Duration::from_secs(5))[..2],
+        [Action::Kill(2), Action::Retire(1)],
+        "the test's worker never ticked; probation ends all the same"
+    );
+}
+
+#[test]
+fn a_refused_worker_changes_nothing_and_the_reason_is_told() {
+    let now = Instant::now();
+    let mut machine = serving(now);
+    machine.handle(Event::Reload(Some(9)), now);
+    let actions = machine.handle(Event::Refused(2, "line 3".into(), 78), now);
+    assert!(actions.contains(&Action::Answer(vec![9], Err("line 3".into()))));
+    assert!(actions.contains(&Action::Tell(State::Refused("line 3".into()))));
+    assert!(!actions.iter().any(|a| matches!(a, Action::Thaw(..) | Action::Freeze(_))));
+    assert_eq!(machine.serving(), Some(1));
+}
+
+#[test]
+fn a_crash_in_probation_thaws_the_old_worker_after_the_death_of_the_new() {
+    let now = Instant::now();
+    let mut machine = serving(now);
+    for event in [
+        Event::Reload(Some(9)),
+        Event::Ready(2),
+        Event::Frozen(1),
+        Event::Confirmed(2),
+        Event::Running(2),
+    ] {
+        machine.handle(event, now);
+    }
+    let actions = machine.handle(Event::Exited(2, "killed by signal 11".into()), now);
+    assert!(actions.contains(&Action::Thaw(1, true)), "{actions:?}");
+    assert!(actions.iter().any(|a| matches!(a, Action::Answer(_, Err(why)) if why.contains("11"))));
+    assert_eq!(machine.serving(), Some(1));
+}
+
+#[test]
+fn an_old_worker_that_hangs_in_freeze_is_killed_and_its_death_awaited() {
+    let now = Instant::now();
+    let mut machine = serving(now);
+    machine.handle(Event::Reload(None), now);
+    machine.handle(Event::Ready(2), now);
+    let later = now + STEP_TIMEOUT;
+    assert_eq!(machine.handle(Event::Time, later), [Action::Kill(1)]);
+    let actions = machine.handle(Event::Exited(1, "killed".into()), later);
+    assert!(actions.contains(&Action::Recover(2)));
+    assert_eq!(machine.handle(Event::Confirmed(2), later), [Action::Go(2)]);
+}
+
+#[test]
+fn requests_during_a_reload_fold_into_one_follow_up() {
+    let now = Instant::now();
+    let mut machine = serving(now);
+    for asker in 1..=5 {
+        machine.handle(Event::Reload(Some(asker)), now);
+    }
+    let actions = machine.handle(Event::Refused(2, "no".into(), 78), now);
+    assert!(actions.contains(&Action::Answer(vec![1], Err("no".into()))));
+    assert!(actions.contains(&Action::Spawn(3, Origin::Reload)));
+    let actions = machine.handle(Event::Refused(3, "no".into(), 78), now);
+    assert!(actions.contains(&Action::Answer(vec![2, 3, 4, 5], Err("no".into()))));
+    assert!(!actions.iter().any(|a| matches!(a, Action::Spawn(..))));
+}
+
+#[test]
+fn crashes_back_off() {
+    let mut now = Instant::now();
+    let mut machine = serving(now);
+    for (id, pause) in [(1, 0), (2, 100), (3, 1000), (4, 5000), (5, 5000)] {
+        let actions = machine.handle(Event::Exited(id, "killed".into()), now);
+        if pause == 0 {
+            assert!(actions.contains(&Action::Spawn(id + 1, Origin::Crash)));
+        } else {
+            assert_eq!(machine.deadline(), Some(now + Duration::from_millis(pause)));
+            now += Duration::from_millis(pause);
+            assert_eq!(machine.handle(Event::Time, now), [Action::Spawn(id + 1, Origin::Crash)]);
+        }
+        for event in [Event::Ready(id + 1), Event::Confirmed(id + 1), Event::Running(id + 1)] {
+            machine.handle(event, now);
+        }
+        assert_eq!(machine.serving(), Some(id + 1));
+    }
+}
+
+#[test]
+fn progress_extends_the_time_to_be_ready_five_times() {
+    let mut now = Instant::now();
+    let (mut machine, _) = Machine::start(TIMES, now);
+    for _ in 0..6 {
+        now += Duration::from_secs(59);
+        assert_eq!(machine.handle(Event::Time, now), []);
+        machine.handle(Event::Progress(1), now);
+    }
+    now += Duration::from_secs(59);
+    assert!(machine.handle(Event::Time, now).contains(&Action::Kill(1)));
+}
+
+/// A world that does what the machine says: which workers live, and which own the sockets.
+#[derive(Default)]
+struct World {
+    alive: Vec<Id>,
+    owners: Vec<Id>,
+    exit: Option<i32>,
+    stop_told: bool,
+}
+
+impl World {
+    fn apply(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Spawn(id, _) => self.alive.push(id),
+                Action::Go(id) | Action::Thaw(id, _) => {
+                    if self.alive.contains(&id) && !self.owners.contains(&id) {
+                        self.owners.push(id);
+                    }
+                }
+                Action::Stop(..) => self.stop_told = true,
+                Action::Exit(status) => self.exit = Some(status),
+                _ => {}
+            }
+            assert!(self.owners.len() <= 1, "two owners: {:?}", self.owners);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    /// Whatever happens in whatever order, there is never a second owner, there is always a next step, and a stop ends.
+    #[test]
+    fn never_two_owners_and_never_stuck(steps in prop::collection::vec((0u8..12, 0u64..4, 0u64..7000), 1..120)) {
+        let mut now = Instant::now();
+        let (mut machine, actions) = Machine::start(TIMES, now);
+        let mut world = World::default();
+        world.apply(actions);
+        let feed = |machine: &mut Machine, world: &mut World, event: Event, now: Instant| {
+            let actions = machine.handle(event, now);
+            world.apply(actions);
+        };
+        for (what, which, ms) in steps {
+            if world.exit.is_some() { break }
+            now += Duration::from_millis(ms);
+            let newest = world.alive.last().copied().unwrap_or(0);
+            let id = newest.saturating_sub(which);
+            let alive = world.alive.contains(&id);
+            let event = match what {
+                0 => Event::Reload(Some(which)),
+                1 if ms < 500 => Event::Terminate,
+                2 if alive => {
+                    // A death: it owns nothing any more.
+                    world.alive.retain(|w| *w != id);
+                    world.owners.retain(|w| *w != id);
+                    Event::Exited(id, "killed".into())
+                }
+                3 | 4 if alive => Event::Ready(id),
+                5 | 6 if alive => {
+                    world.owners.retain(|w| *w != id);
+                    Event::Frozen(id)
+                }
+                7 | 8 if alive => Event::Confirmed(id),
+                9 if alive => Event::Running(id),
+                10 if alive => Event::Refused(id, "no".into(), 78),
+                11 if alive => Event::Tick(id),
+                _ => Event::Time,
+            };
+            // A worker that owns doesn't say `frozen` unless it was asked.
+            feed(&mut machine, &mut world, event, now);
+        }
+        // From wherever it got to, an orderly world comes to rest: a worker serves, or it has ended.
+        for _ in 0..40 {
+            if world.exit.is_some() || (machine.takeover.is_none() && machine.serving.is_some() && !world.stop_told) { break }
+            if let Some(serving) = machine.serving.filter(|_| world.stop_told) {
+                feed(&mut machine, &mut world, Event::Stopped(serving), now);
+                continue;
+            }
+            now = machine.deadline().map_or(now, |at| at.max(now));
+            match machine.takeover.as_ref().map(|t| (t.new, t.old, t.step)) {
+                Some((new, old, step)) => {
+                    let event = match step {
+                        Step::Loading => Event::Ready(new),
+                        Step::Freezing => { world.owners.clear(); Event::Frozen(old.unwrap()) }
+                        Step::Confirming => Event::Confirmed(new),
+                        Step::Going => Event::Running(new),
+                        Step::Probation => Event::Time,
+                        Step::RollingBack => {
+                            world.alive.retain(|w| *w != new);
+                            world.owners.retain(|w| *w != new);
+                            Event::Exited(new, "killed".into())
+                        }
+                    };
+                    feed(&mut machine, &mut world, event, now);
+                }
+                None => feed(&mut machine, &mut world, Event::Time, now),
+            }
+        }
+        prop_assert!(world.exit.is_some() || machine.serving.is_some(), "{machine:?}");
+    }
+}
