@@ -51,13 +51,13 @@ pub enum FromWorker {
     Taken {
         /// Its number.
         batch: u32,
+        /// How many descriptors it had.
+        count: usize,
     },
     /// It could take over now. Beside it: the config it compiled, sealed.
     Ready {
-        /// SHA-like short name of the config's content, for people.
+        /// A short name of the config's content, for people.
         config_hash: String,
-        /// The connections, outbound connections and queues it was given.
-        taken: usize,
     },
     /// It can't, and ends.
     Refused {
@@ -67,7 +67,10 @@ pub enum FromWorker {
         status: i32,
     },
     /// It has stopped reading, writing and accepting. Beside it: [`Frozen`], sealed.
-    Frozen,
+    Frozen {
+        /// The successor that `freeze` named, so that a late answer is known as one.
+        successor: u64,
+    },
     /// It holds exactly what the old one held.
     Confirmed,
     /// Its loops run.
@@ -135,12 +138,12 @@ pub enum FromSupervisor {
         reason: String,
     },
     /// Everything that is held was passed; what follows are changes.
-    All {
-        /// Connections, outbound connections and queues passed so far.
-        passed: usize,
-    },
+    All,
     /// Stop reading, writing and accepting; answer `frozen`.
-    Freeze,
+    Freeze {
+        /// The generation that takes over.
+        successor: u64,
+    },
     /// Go on: the successor failed.
     Thaw {
         /// The successor had begun: positions may have moved, and what it registered was sent
@@ -291,7 +294,7 @@ pub enum Request {
     Stop,
 }
 
-/// The answer. A status document that doesn't fit comes as `large`, with a sealed memfd beside.
+/// The answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Answer {
@@ -309,15 +312,15 @@ pub enum Answer {
     },
     /// The supervisor stops.
     Stopping,
-    /// The status document.
+    /// The status. Beside it the serving worker's part, as JSON in a sealed memfd; none while no worker
+    /// serves.
     Status {
-        /// Of the supervisor.
+        /// The supervisor's part.
         supervisor: serde_json::Value,
         /// Workers there were, the newest last.
         generations: Vec<Generation>,
-        /// Of the worker that serves; null while none does.
+        /// The worker's part, once the client has put it in its place.
+        #[serde(default)]
         worker: serde_json::Value,
     },
-    /// The answer is in the memfd beside.
-    Large,
 }

@@ -159,8 +159,9 @@ impl Client {
             ));
         };
         match (answer, fds.first()) {
-            (Answer::Large, Some(memory)) => {
-                Ok(serde_json::from_slice(&sys::read_memfd(memory.as_fd(), MAX_LARGE)?)?)
+            (Answer::Status { supervisor, generations, .. }, Some(memory)) => {
+                let worker = serde_json::from_slice(&sys::read_memfd(memory.as_fd(), MAX_LARGE)?)?;
+                Ok(Answer::Status { supervisor, generations, worker })
             }
             (answer, _) => Ok(answer),
         }

@@ -95,6 +95,8 @@ pub enum Action {
     Settle(Id),
     /// Say `stop`.
     Stop(Id, Duration),
+    /// It never had the `go`: what was made for it goes.
+    Discard(Id),
     /// A worker's outcome, for the history.
     Outcome(Id, String),
     /// It serves; the pause it took.
@@ -411,6 +413,9 @@ impl Machine {
         let Some(takeover) = self.takeover.take() else { return };
         let reason = takeover.failure;
         self.push(Action::Outcome(takeover.new, format!("refused: {reason}")));
+        if matches!(takeover.step, Step::Loading | Step::Freezing | Step::Confirming) {
+            self.push(Action::Discard(takeover.new));
+        }
         self.push(Action::Answer(takeover.askers, Err(reason.clone())));
         match takeover.old {
             Some(old) => {

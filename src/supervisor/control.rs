@@ -1,0 +1,174 @@
+//! The control socket: how the command line reaches the daemon.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
+};
+
+use super::sockets::remove_stale;
+use crate::handover::{Answer, Link, Request};
+
+/// Clients at one time; more wait in the accept queue.
+const MAX_CLIENTS: usize = 64;
+/// How long a worker may take for its part of the status.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The listening control socket and its clients.
+#[derive(Debug)]
+pub struct Control {
+    /// Accepts; mode 0600.
+    pub socket: OwnedFd,
+    path: PathBuf,
+    /// Held for life, so that no two daemons share a control socket.
+    _lock: File,
+    /// Who is connected.
+    pub clients: Vec<Client>,
+    next_id: u64,
+}
+
+/// One command line.
+#[derive(Debug)]
+pub struct Client {
+    /// The conversation.
+    pub link: Link,
+    /// Its number among clients.
+    pub id: u64,
+    /// It waits for the end of a reload.
+    pub waits_reload: bool,
+    /// It waits for a worker's report, until then.
+    pub waits_report: Option<Instant>,
+}
+
+impl Control {
+    /// Binds the socket.
+    ///
+    /// # Errors
+    /// `AddrInUse` when another daemon holds the lock file beside it.
+    pub fn open(path: &Path) -> io::Result<Control> {
+        let lock_path = path.with_added_extension("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", lock_path.display())))?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!("another baton runs here (it holds {})", lock_path.display()),
+            )
+        })?;
+        remove_stale(path)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        // The mode of the file is that of the socket at bind: there is no moment at which others
+        // could connect.
+        rustix::fs::fchmod(&socket, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
+        bind(&socket, &SocketAddrUnix::new(path)?)?;
+        listen(&socket, 64)?;
+        Ok(Control {
+            socket,
+            path: path.to_owned(),
+            _lock: lock,
+            clients: Vec::new(),
+            next_id: 0,
+        })
+    }
+
+    /// Whether more clients are accepted now.
+    pub fn accepts(&self) -> bool {
+        self.clients.len() < MAX_CLIENTS
+    }
+
+    /// Accepts those who wait.
+    pub fn accept(&mut self) {
+        while self.accepts() {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            match accept_with(self.socket.as_fd(), flags) {
+                Ok(socket) => {
+                    self.next_id += 1;
+                    self.clients.push(Client {
+                        link: Link::new(socket),
+                        id: self.next_id,
+                        waits_reload: false,
+                        waits_report: None,
+                    });
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "a control connection could not be accepted");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads a client's request. `None`: nothing complete, or it is gone (and removed).
+    pub fn read(&mut self, id: u64) -> Option<Request> {
+        let at = self.clients.iter().position(|c| c.id == id)?;
+        match self.clients[at].link.receive::<Request>(false) {
+            Ok(Some((request, _))) => Some(request),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Ok(None) => {
+                self.clients.remove(at);
+                None
+            }
+            Err(error) => {
+                let reason = format!("not understood: {error}");
+                self.answer(id, &Answer::Refused { reason }, None);
+                None
+            }
+        }
+    }
+
+    /// Notes what a client waits for.
+    pub fn client(&mut self, id: u64) -> Option<&mut Client> {
+        self.clients.iter_mut().find(|c| c.id == id)
+    }
+
+    /// Answers a client. One that doesn't read its answers is cut off.
+    pub fn answer(&mut self, id: u64, answer: &Answer, beside: Option<&OwnedFd>) {
+        let Some(at) = self.clients.iter().position(|c| c.id == id) else { return };
+        let client = &mut self.clients[at];
+        client.waits_reload = false;
+        client.waits_report = None;
+        let fds: Vec<_> = beside.iter().map(|fd| fd.as_fd()).collect();
+        if let Err(error) = client.link.try_send(answer, &fds) {
+            tracing::debug!(%error, "a control client could not be answered");
+            self.clients.remove(at);
+        }
+    }
+
+    /// A client begins to wait for a worker's report.
+    pub fn wait_report(&mut self, id: u64, now: Instant) {
+        if let Some(client) = self.client(id) {
+            client.waits_report = Some(now + REPORT_TIMEOUT);
+        }
+    }
+
+    /// Clients whose worker didn't answer in time.
+    pub fn overdue(&self, now: Instant) -> Vec<u64> {
+        let due = |c: &&Client| c.waits_report.is_some_and(|at| now >= at);
+        self.clients.iter().filter(due).map(|c| c.id).collect()
+    }
+
+    /// When `overdue` has something to say.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.clients.iter().filter_map(|c| c.waits_report).min()
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // The lock file stays: removing it would let two daemons lock two files of one name.
+        let _gone_already = std::fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,82 @@
+//! The supervisor's own look at the config: it may be older than the worker that will compile
+//! the file, so it reads its own table and `[log]`, and tolerates everything else.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::machine::Times;
+
+/// What the supervisor needs of the config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the command line reaches the daemon.
+    pub control: PathBuf,
+    /// Deadlines.
+    pub times: Times,
+    /// `[log] level`.
+    pub log_level: String,
+    /// `[log] format`.
+    pub log_format: String,
+}
+
+impl Settings {
+    /// Reads the file as far as it can be read: what is wrong with it the worker says.
+    pub fn read(config: &Path) -> Settings {
+        let text = std::fs::read_to_string(config).unwrap_or_default();
+        Settings::of(&text, config.parent().unwrap_or(Path::new("/")))
+    }
+
+    fn of(text: &str, base: &Path) -> Settings {
+        let table: toml::Table = text.parse().unwrap_or_default();
+        let get = |section: &str, key: &str| {
+            table.get(section).and_then(|s| s.get(key)).and_then(|v| v.as_str())
+        };
+        let time = |key: &str, default: u64| {
+            get("supervisor", key)
+                .and_then(|text| humantime::parse_duration(text).ok())
+                .unwrap_or(Duration::from_secs(default))
+        };
+        let control = match get("supervisor", "control") {
+            Some(path) => base.join(path.strip_prefix("unix:").unwrap_or(path)),
+            None => default_control(base),
+        };
+        Settings {
+            control,
+            times: Times {
+                ready: time("ready_timeout", 60),
+                probation: time("probation", 5),
+                stop: time("stop_timeout", 20),
+            },
+            log_level: get("log", "level").unwrap_or("info").to_owned(),
+            log_format: get("log", "format").unwrap_or("text").to_owned(),
+        }
+    }
+}
+
+/// `$RUNTIME_DIRECTORY/control.sock` (systemd.exec(5)), else `baton.sock` beside the config.
+pub fn default_control(base: &Path) -> PathBuf {
+    match std::env::var_os("RUNTIME_DIRECTORY") {
+        // A unit with several runtime directories gets them separated by colons.
+        Some(dirs) if !dirs.is_empty() => {
+            let dirs = dirs.to_string_lossy().into_owned();
+            Path::new(dirs.split(':').next().unwrap_or(&dirs)).join("control.sock")
+        }
+        _ => base.join("baton.sock"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_its_own_table_and_tolerates_the_rest() {
+        let text = "[supervisor]\ncontrol = \"unix:run/c.sock\"\nprobation = \"100ms\"\nnew_key = 1\n[whatever]\nx = []\n";
+        let settings = Settings::of(text, Path::new("/etc/baton"));
+        assert_eq!(settings.control, Path::new("/etc/baton/run/c.sock"));
+        assert_eq!(settings.times.probation, Duration::from_millis(100));
+        assert_eq!(settings.times.ready, Duration::from_secs(60));
+        let broken = Settings::of("[supervisor\n", Path::new("/etc/baton"));
+        assert_eq!(broken.times.stop, Duration::from_secs(20));
+    }
+}

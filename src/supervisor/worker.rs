@@ -1,0 +1,205 @@
+//! A worker, as its supervisor sees it.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::holdings::Entry;
+use crate::handover::{FromSupervisor, Item, Link, Outbox, Wanted};
+use crate::sys::{self, Child, MAX_FDS};
+
+/// JSON of a batch stays well below a message's limit.
+const BATCH_BYTES: usize = 48 * 1024;
+/// How far back a socket that is gone is looked for among those not yet passed.
+const LOOK_BACK: usize = 4096;
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its process.
+    pub child: Child,
+    /// The conversation with it.
+    pub link: Link,
+    /// What waits to be said.
+    pub outbox: Outbox,
+    /// The binary it runs, held by inode.
+    pub exe: Rc<OwnedFd>,
+    /// The config it compiled, once it is ready.
+    pub config: Option<Rc<OwnedFd>>,
+    /// The listeners its config names, once it said so.
+    pub wanted: Vec<Wanted>,
+    /// The version it said.
+    pub version: String,
+    /// It has closed its end.
+    pub closed: bool,
+    /// It was told to exit, and is killed when it hasn't by then.
+    pub retire_by: Option<Instant>,
+    /// What it is still to be told of.
+    feed: VecDeque<Entry>,
+    feeding: bool,
+    next_batch: u32,
+    in_flight: Option<(u32, usize)>,
+}
+
+impl Worker {
+    /// Starts `binary`.
+    ///
+    /// # Errors
+    /// Says which step failed, with the path.
+    pub fn spawn(binary: &Binary) -> Result<Worker, String> {
+        let exe = match binary {
+            Binary::OnDisk(path) => {
+                let flags = OFlags::PATH | OFlags::CLOEXEC;
+                let exe = rustix::fs::open(*path, flags, Mode::empty());
+                Rc::new(exe.map_err(|e| format!("cannot open {}: {e}", path.display()))?)
+            }
+            Binary::Held(exe) => Rc::clone(exe),
+        };
+        let start = || -> io::Result<(Link, Child)> {
+            let (link, theirs) = Link::pair()?;
+            // By descriptor: what runs is what is held, whatever happens to the path meanwhile.
+            let program = format!("/proc/self/fd/{}", exe.as_raw_fd());
+            let child =
+                sys::spawn_worker(OsStr::new(&program), &[OsStr::new("worker")], theirs.as_fd())?;
+            Ok((link, child))
+        };
+        let (link, child) = start().map_err(|e| match binary {
+            Binary::OnDisk(path) => format!("cannot start {}: {e}", path.display()),
+            Binary::Held(_) => format!("cannot start the last working binary: {e}"),
+        })?;
+        Ok(Worker {
+            child,
+            link,
+            outbox: Outbox::default(),
+            exe,
+            config: None,
+            wanted: Vec::new(),
+            version: String::new(),
+            closed: false,
+            retire_by: None,
+            feed: VecDeque::new(),
+            feeding: false,
+            next_batch: 0,
+            in_flight: None,
+        })
+    }
+
+    /// Says something. That it can't be said is noticed as the worker's end.
+    pub fn say(&mut self, message: &FromSupervisor, fds: Vec<Rc<OwnedFd>>) {
+        if let Err(error) = self.outbox.send(&self.link, message, fds) {
+            tracing::debug!(pid = self.child.pid(), %error, "a worker could not be told");
+        }
+    }
+
+    /// Begins to tell it of everything in `entries`, and of what follows.
+    pub fn begin_feed(&mut self, entries: Vec<Entry>) {
+        self.feed = entries.into();
+        self.feeding = true;
+        self.pump();
+    }
+
+    /// Tells it of a change, if it is being told.
+    pub fn tell_change(&mut self, entry: Entry) {
+        if !self.feeding {
+            return;
+        }
+        match entry {
+            Entry::Released(cookies, queues) => {
+                // What it was never told of needn't be taken back; that also frees the descriptor.
+                let cookies: Vec<u64> =
+                    cookies.into_iter().filter(|cookie| !self.take_back(*cookie)).collect();
+                if !cookies.is_empty() || !queues.is_empty() {
+                    self.feed.push_back(Entry::Released(cookies, queues));
+                }
+            }
+            entry => self.feed.push_back(entry),
+        }
+        self.pump();
+    }
+
+    fn take_back(&mut self, cookie: u64) -> bool {
+        let from = self.feed.len().saturating_sub(LOOK_BACK);
+        let found = self.feed.range(from..).position(
+            |entry| matches!(entry, Entry::Take(item, _) if item.cookie() == Some(cookie)),
+        );
+        found.is_some_and(|at| self.feed.remove(from + at).is_some())
+    }
+
+    /// A batch has arrived.
+    ///
+    /// # Errors
+    /// When it isn't the one in flight, or incomplete.
+    pub fn taken(&mut self, batch: u32, count: usize) -> Result<(), String> {
+        if self.in_flight.take() != Some((batch, count)) {
+            return Err(format!("it confirmed {count} descriptors of batch {batch}, wrongly"));
+        }
+        self.pump();
+        Ok(())
+    }
+
+    /// Tells what is left at once, without waiting for confirmations: the pause has begun.
+    pub fn flush_feed(&mut self) {
+        while !self.feed.is_empty() {
+            self.in_flight = None;
+            self.pump();
+        }
+        self.in_flight = None;
+        self.feeding = false;
+    }
+
+    /// One batch is in flight at a time: descriptors in flight are limited (unix(7), ETOOMANYREFS).
+    fn pump(&mut self) {
+        while self.in_flight.is_none() {
+            match self.feed.front() {
+                None => return,
+                Some(Entry::Take(..)) => self.say_batch(),
+                Some(Entry::All) => {
+                    self.feed.pop_front();
+                    self.say(&FromSupervisor::All, Vec::new());
+                }
+                Some(Entry::Released(..)) => {
+                    if let Some(Entry::Released(cookies, queues)) = self.feed.pop_front() {
+                        self.say(&FromSupervisor::Released { cookies, queues }, Vec::new());
+                    }
+                }
+            }
+        }
+    }
+
+    fn say_batch(&mut self) {
+        let (mut items, mut fds, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while items.len() < MAX_FDS
+            && bytes < BATCH_BYTES
+            && let Some(Entry::Take(item, fd)) =
+                self.feed.pop_front_if(|entry| matches!(entry, Entry::Take(..)))
+        {
+            bytes += item_size(&item);
+            items.push(item);
+            fds.push(fd);
+        }
+        let batch = self.next_batch;
+        self.next_batch += 1;
+        self.in_flight = Some((batch, items.len()));
+        self.say(&FromSupervisor::Take { batch, items }, fds);
+    }
+}
+
+/// An upper bound of an item's JSON.
+fn item_size(item: &Item) -> usize {
+    serde_json::to_string(item).map_or(0, |text| text.len() + 2)
+}
+
+/// Which binary a worker runs.
+#[derive(Debug)]
+pub enum Binary<'a> {
+    /// What lies at this path now.
+    OnDisk(&'a Path),
+    /// What was held since it last worked.
+    Held(Rc<OwnedFd>),
+}
