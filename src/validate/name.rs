@@ -8,11 +8,13 @@ use super::{Level, LevelM20, Reason, Rules, tags};
 /// [`Reason::Name`], [`Reason::Tags`] or [`Reason::Metrics20`].
 #[inline]
 pub fn check(rules: &Rules, name: &[u8]) -> Result<(), Reason> {
-    let seen = classes(name);
+    let seen = classes(name, class);
     if name.is_empty() || seen & FORBIDDEN != 0 {
         return Err(Reason::Name);
     }
-    if seen == 0 && rules.level != Level::Strict {
+    // What most names are: no tags, and no Metrics 2.0 of either style.
+    let plain = seen & MARK == 0 && (seen & UNDERSCORE == 0 || !has_is(name));
+    if plain && rules.level != Level::Strict {
         return Ok(());
     }
     check_by_level(rules, name)
@@ -59,25 +61,78 @@ fn class(byte: u8) -> u8 {
     u8::from(forbidden) * FORBIDDEN | u8::from(mark) * MARK | u8::from(byte == b'_') * UNDERSCORE
 }
 
-/// The classes of all bytes together. In lanes of 16 without an early way out, which the compiler turns into vector
-/// instructions.
+const LANES: usize = 16;
+
+/// The classes of all bytes together.
+///
+/// In lanes and without an early way out, which the compiler turns into vector instructions. A last chunk that isn't
+/// full is taken from the end: to see some bytes twice costs less than to see them one by one.
 #[inline]
-fn classes(name: &[u8]) -> u8 {
-    const LANES: usize = 16;
-    let (chunks, rest) = name.as_chunks::<LANES>();
-    let mut lanes = [0; LANES];
-    let mut add = |chunk: &[u8; LANES]| {
-        for (lane, &byte) in lanes.iter_mut().zip(chunk) {
-            *lane |= class(byte);
-        }
+fn classes(text: &[u8], class: impl Fn(u8) -> u8) -> u8 {
+    let (chunks, _) = text.as_chunks::<LANES>();
+    let Some(last) = text.last_chunk::<LANES>() else {
+        return short_classes(text, class);
     };
-    chunks.iter().for_each(&mut add);
-    // The last chunk again from the end: to see some bytes twice costs less than to see them one by one.
-    match name.last_chunk::<LANES>() {
-        Some(last) => add(last),
-        None => return rest.iter().fold(0, |seen, &byte| seen | class(byte)),
+    let mut lanes = [0; LANES];
+    add(&mut lanes, last, &class);
+    for chunk in chunks {
+        add(&mut lanes, chunk, &class);
     }
+    union(&lanes)
+}
+
+/// Adds each byte's class to its lane. Plain loops over bytes, here and in [`union`]: arrays' `map`, or words made of the
+/// lanes, are not vectorised.
+#[inline(always)]
+fn add(lanes: &mut [u8; LANES], chunk: &[u8; LANES], class: impl Fn(u8) -> u8) {
+    for (lane, &byte) in lanes.iter_mut().zip(chunk) {
+        *lane |= class(byte);
+    }
+}
+
+#[inline(always)]
+fn union(lanes: &[u8; LANES]) -> u8 {
     lanes.iter().fold(0, |seen, lane| seen | lane)
+}
+
+fn short_classes(text: &[u8], class: impl Fn(u8) -> u8) -> u8 {
+    let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) else {
+        return text.iter().fold(0, |seen, &byte| seen | class(byte));
+    };
+    let both = |seen, (&one, &other)| seen | class(one) | class(other);
+    first.iter().zip(last).fold(0, both)
+}
+
+/// Whether a byte occurs twice at this distance. In lanes as well.
+#[inline]
+fn has_pair(text: &[u8], byte: u8, distance: usize) -> bool {
+    let Some(later) = text.get(distance..) else {
+        return false;
+    };
+    let text = &text[..later.len()];
+    let (Some(last), Some(last_later)) = (text.last_chunk(), later.last_chunk()) else {
+        let pairs = text.iter().zip(later);
+        return pairs.fold(false, |seen, (&one, &other)| seen | ((one == byte) & (other == byte)));
+    };
+    let mut lanes = [0; LANES];
+    add_pairs(&mut lanes, last, last_later, byte);
+    for (one, other) in text.as_chunks().0.iter().zip(later.as_chunks().0) {
+        add_pairs(&mut lanes, one, other, byte);
+    }
+    union(&lanes) != 0
+}
+
+#[inline(always)]
+fn add_pairs(lanes: &mut [u8; LANES], one: &[u8; LANES], other: &[u8; LANES], byte: u8) {
+    for ((lane, &one), &other) in lanes.iter_mut().zip(one).zip(other) {
+        *lane |= u8::from((one == byte) & (other == byte));
+    }
+}
+
+/// Whether `_is_` occurs.
+#[inline]
+fn has_is(text: &[u8]) -> bool {
+    has_pair(text, b'_', 3) && memchr::memmem::find(text, b"_is_").is_some()
 }
 
 /// The styles of Metrics 2.0 that occur in a path.
@@ -88,10 +143,9 @@ struct Styles {
 
 impl Styles {
     fn of(path: &[u8]) -> Styles {
-        let is = memchr::memchr_iter(b'_', path).any(|at| path[at..].starts_with(b"_is_"));
         Styles {
             equals: path.contains(&b'='),
-            is,
+            is: has_is(path),
         }
     }
 }
@@ -107,15 +161,13 @@ fn is_metrics20(path: &[u8], styles: &Styles) -> bool {
 }
 
 fn is_strict(path: &[u8]) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    path.iter().all(|&byte| allowed(byte)) && has_clean_dots(path)
+    let refused = |byte: u8| u8::from(!(byte.is_ascii_alphanumeric() | matches!(byte, b'_' | b'.' | b'-')));
+    classes(path, refused) == 0 && has_clean_dots(path)
 }
 
 /// Whether no dot leads, trails or follows another one.
 pub fn has_clean_dots(path: &[u8]) -> bool {
-    let pairs = path.iter().zip(path.iter().skip(1));
-    let doubled = pairs.fold(false, |seen, (&one, &next)| seen | ((one == b'.') & (next == b'.')));
-    !doubled && path.first() != Some(&b'.') && path.last() != Some(&b'.')
+    !has_pair(path, b'.', 1) && path.first() != Some(&b'.') && path.last() != Some(&b'.')
 }
 
 /// Appends the path to `into` with runs of dots made one, leading and trailing ones left out.
@@ -148,7 +200,14 @@ mod tests {
         #[test]
         fn classes_are_those_of_the_bytes(name in proptest::collection::vec(prop_oneof![8 => 0x21..=0xffu8, 1 => any::<u8>()], 0..80)) {
             let expected = name.iter().fold(0, |seen, &byte| seen | class(byte));
-            prop_assert_eq!(classes(&name), expected);
+            prop_assert_eq!(classes(&name, class), expected);
+        }
+
+        #[test]
+        fn pairs_are_found_wherever_they_are(text in "[ab]{0,3}[a]{0,50}[ab]{0,40}", distance in 1..4usize) {
+            let text = text.as_bytes();
+            let expected = text.windows(distance + 1).any(|window| window[0] == b'b' && window[distance] == b'b');
+            prop_assert_eq!(has_pair(text, b'b', distance), expected);
         }
 
         #[test]
