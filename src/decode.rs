@@ -1,1 +1,4 @@
-//! The `decode` room.
+//! Bytes to lines, and lines to fields. Pure: fed slices, no sockets, so every cut of a stream can be tested by value.
+
+pub mod line;
+pub mod split;

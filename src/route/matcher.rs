@@ -1,0 +1,221 @@
+//! The conditions that routes, destinations and blocklist put on a name.
+//!
+//! Most conditions are prefixes, and a table asks many of them about each name. So the first sixteen bytes of the name
+//! are one word, loaded once, and a prefix is a comparison with it; all else is behind one pointer.
+
+use memchr::memmem::Finder;
+use regex::bytes::Regex;
+
+/// The six conditions as written; an empty one is not set. All that are set must hold.
+/// The names are carbon-relay-ng's.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Patterns {
+    /// What the name begins with.
+    pub prefix: String,
+    /// What it doesn't begin with.
+    pub not_prefix: String,
+    /// What it contains.
+    pub sub: String,
+    /// What it doesn't contain.
+    pub not_sub: String,
+    /// A regular expression that matches somewhere in the name.
+    pub regex: String,
+    /// One that doesn't.
+    pub not_regex: String,
+}
+
+/// A regular expression that can't be compiled.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{key} {expression:?} is not a regular expression: {}", summary(.source))]
+pub struct BadPattern {
+    /// `regex` or `notRegex`.
+    pub key: &'static str,
+    /// The expression as written.
+    pub expression: String,
+    /// Where in it the fault lies, in several lines.
+    pub source: regex::Error,
+}
+
+/// The last line of the error, which says what is wrong: answers and logs have room for one.
+fn summary(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
+
+/// Conditions made ready to be asked. They see the name with its tags, never value or timestamp.
+///
+/// Regular expressions are of the `regex` crate's kind: unanchored, without look-around, linear in time. They work on
+/// bytes, but `.` and classes mean UTF-8 characters, unless the expression says `(?-u)`.
+#[derive(Debug, Clone)]
+pub struct Matcher {
+    /// The first bytes asked for, and which bytes of the word they are.
+    head: u128,
+    mask: u128,
+    more: Option<Box<Conditions>>,
+}
+
+/// What a comparison of the first sixteen bytes can't decide.
+#[derive(Debug, Clone, Default)]
+struct Conditions {
+    prefix: Option<Vec<u8>>,
+    not_prefix: Option<Vec<u8>>,
+    sub: Option<Finder<'static>>,
+    not_sub: Option<Finder<'static>>,
+    regex: Option<Regex>,
+    not_regex: Option<Regex>,
+}
+
+/// A name about to be matched by many.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    name: &'a [u8],
+    head: u128,
+}
+
+impl<'a> Subject<'a> {
+    /// With its tags.
+    #[inline]
+    pub fn new(name: &'a [u8]) -> Subject<'a> {
+        Subject { name, head: head(name) }
+    }
+}
+
+/// How many bytes of a name its head holds.
+const HEAD: usize = size_of::<u128>();
+
+/// The first sixteen bytes, zeros behind a shorter text.
+#[inline]
+fn head(text: &[u8]) -> u128 {
+    match text.first_chunk::<HEAD>() {
+        Some(chunk) => u128::from_le_bytes(*chunk),
+        None => short_head(text),
+    }
+}
+
+fn short_head(text: &[u8]) -> u128 {
+    let word = |bytes: &[u8; 8]| u128::from(u64::from_le_bytes(*bytes));
+    match (text.first_chunk(), text.last_chunk()) {
+        // The halves overlap: where they do they agree.
+        (Some(first), Some(last)) => word(first) | word(last) << (8 * (text.len() - 8)),
+        _ => text.iter().rev().fold(0, |word, &byte| word << 8 | u128::from(byte)),
+    }
+}
+
+impl Matcher {
+    /// Compiles the conditions.
+    ///
+    /// # Errors
+    /// When `regex` or `notRegex` is no regular expression, or one that takes too much memory.
+    pub fn new(patterns: &Patterns) -> Result<Matcher, BadPattern> {
+        let prefix = patterns.prefix.as_bytes();
+        let size = prefix.len().min(HEAD);
+        let mask = head(&[0xff; HEAD][..size]);
+        // A zero byte in a prefix could not be told from the padding of a short name.
+        let decided_by_head = size == prefix.len() && !prefix.contains(&0);
+        let set = |text: &String| (!text.is_empty()).then(|| text.clone());
+        let finder = |text: &String| set(text).map(|text| Finder::new(text.as_bytes()).into_owned());
+        let conditions = Conditions {
+            prefix: (!decided_by_head).then(|| prefix.to_vec()),
+            not_prefix: set(&patterns.not_prefix).map(String::into_bytes),
+            sub: finder(&patterns.sub),
+            not_sub: finder(&patterns.not_sub),
+            regex: compile("regex", &patterns.regex)?,
+            not_regex: compile("notRegex", &patterns.not_regex)?,
+        };
+        let others = Patterns {
+            prefix: String::new(),
+            ..patterns.clone()
+        };
+        let needed = !decided_by_head || others != Patterns::default();
+        Ok(Matcher {
+            head: head(prefix),
+            mask,
+            more: needed.then(|| Box::new(conditions)),
+        })
+    }
+
+    /// Whether all conditions hold.
+    pub fn matches(&self, name: &[u8]) -> bool {
+        self.accepts(&Subject::new(name))
+    }
+
+    /// The same for a name that others are asked about as well.
+    #[inline]
+    pub fn accepts(&self, subject: &Subject) -> bool {
+        if (subject.head ^ self.head) & self.mask != 0 {
+            return false;
+        }
+        match &self.more {
+            None => true,
+            Some(conditions) => conditions.hold(subject.name),
+        }
+    }
+}
+
+fn compile(key: &'static str, expression: &str) -> Result<Option<Regex>, BadPattern> {
+    if expression.is_empty() {
+        return Ok(None);
+    }
+    match Regex::new(expression) {
+        Ok(regex) => Ok(Some(regex)),
+        Err(source) => Err(BadPattern {
+            key,
+            expression: expression.to_owned(),
+            source,
+        }),
+    }
+}
+
+impl Conditions {
+    /// The cheap ones first.
+    fn hold(&self, name: &[u8]) -> bool {
+        self.prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix))
+            && !self.not_prefix.as_ref().is_some_and(|prefix| name.starts_with(prefix))
+            && self.sub.as_ref().is_none_or(|sub| sub.find(name).is_some())
+            && self.not_sub.as_ref().is_none_or(|sub| sub.find(name).is_none())
+            && self.regex.as_ref().is_none_or(|regex| regex.is_match(name))
+            && !self.not_regex.as_ref().is_some_and(|regex| regex.is_match(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn prefixes_of_any_length(name in "(ab|a|\0){0,12}", prefix in "(ab|a|\0){0,12}") {
+            let patterns = Patterns { prefix: prefix.clone(), ..Patterns::default() };
+            prop_assert_eq!(Matcher::new(&patterns).unwrap().matches(name.as_bytes()), name.starts_with(&prefix));
+            let patterns = Patterns { not_prefix: prefix.clone(), ..Patterns::default() };
+            let expected = prefix.is_empty() || !name.starts_with(&prefix);
+            prop_assert_eq!(Matcher::new(&patterns).unwrap().matches(name.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn a_bad_expression_is_named_in_one_line() {
+        let patterns = Patterns {
+            not_regex: "a(".to_owned(),
+            ..Patterns::default()
+        };
+        let error = Matcher::new(&patterns).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "notRegex \"a(\" is not a regular expression: unclosed group"
+        );
+    }
+
+    #[test]
+    fn expressions_work_on_bytes_that_are_not_utf8() {
+        let patterns = Patterns {
+            regex: r"^a\.\xe9(?-u:.)b$".to_owned(),
+            ..Patterns::default()
+        };
+        let matcher = Matcher::new(&patterns).unwrap();
+        assert!(matcher.matches(b"a.\xc3\xa9\xffb"));
+        assert!(!matcher.matches(b"a.\xe9\xffb"));
+    }
+}
