@@ -15,11 +15,13 @@
 
 mod link;
 mod partials;
+mod registry;
 
 use serde::{Deserialize, Serialize};
 
 pub use link::{Client, Link, Outbox};
 pub use partials::{Frozen, Partial};
+pub use registry::Registry;
 
 /// The version of this protocol. A worker names the range it speaks, the supervisor picks.
 pub const PROTOCOL: u32 = 1;

@@ -60,7 +60,7 @@ const WORDS: usize = CELLS + OBJECTS * WIDTH;
 pub const BYTES: u64 = (WORDS * 8) as u64;
 
 /// A named group of words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Object(u32);
 
 /// The place of a connection in the ledger.

@@ -17,6 +17,8 @@ pub mod pipeline;
 pub mod spec;
 
 // Level 3: the edges.
+pub mod gate;
+pub mod intake;
 pub mod admin;
 pub mod destination;
 pub mod listen;

@@ -19,7 +19,7 @@ mod age;
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
@@ -48,8 +48,8 @@ pub struct Ring {
     when_full: WhenFull,
     resend: u64,
     lock: Mutex<Ages>,
-    /// Set while the destination waits for lines: a writer that finds it set wakes it.
-    idle: AtomicBool,
+    /// The destination sleeps until the head has come here: the writer that gets there wakes it.
+    wake_at: AtomicU64,
     /// Woken when there are lines to send.
     pub filled: Notify,
     /// Woken when a ring that was above its mark is below it.
@@ -93,7 +93,7 @@ impl Ring {
             when_full,
             resend,
             lock: Mutex::new(ages),
-            idle: AtomicBool::new(false),
+            wake_at: AtomicU64::new(u64::MAX),
             filled: Notify::new(),
             drained: Notify::new(),
         })
@@ -174,15 +174,23 @@ impl Ring {
         Append { ring: self, ages, start: head, head, lines: 0 }
     }
 
-    /// The destination says that it has nothing to send and waits. False when there is
-    /// something: then it isn't to wait.
-    pub fn wait_for_lines(&self, written: u64) -> bool {
-        self.idle.store(true, Ordering::SeqCst);
-        if self.head() > written {
-            self.idle.store(false, Ordering::SeqCst);
+    /// The destination is going to sleep on `filled` until the head has come to `position`. False
+    /// when it is there already: then it isn't to sleep.
+    pub fn sleep_until(&self, position: u64) -> bool {
+        self.wake_at.store(position, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if self.head() >= position {
+            self.wake_at.store(u64::MAX, Ordering::SeqCst);
             return false;
         }
         true
+    }
+
+    /// Wakes everybody who waits for this ring: its positions were moved by another process.
+    pub fn wake_all(&self) {
+        self.wake_at.store(u64::MAX, Ordering::SeqCst);
+        self.filled.notify_one();
+        self.drained.notify_waiters();
     }
 
     /// The peer has acknowledged everything before `position` (the file has it): whole lines are
@@ -278,10 +286,13 @@ impl Append<'_> {
 
     /// After the commit: lets go of the ring, and wakes the destination if it waits.
     pub fn finish(self) {
-        let ring = self.ring;
-        let wrote = self.head != self.start;
-        drop(self);
-        if wrote && ring.idle.load(Ordering::SeqCst) && ring.idle.swap(false, Ordering::SeqCst) {
+        let Append { ring, ages, head, .. } = self;
+        drop(ages);
+        // Between the store of the head and the look at `wake_at`; `sleep_until` has the other half.
+        fence(Ordering::SeqCst);
+        if head >= ring.wake_at.load(Ordering::SeqCst)
+            && ring.wake_at.swap(u64::MAX, Ordering::SeqCst) != u64::MAX
+        {
             ring.filled.notify_one();
         }
     }

@@ -1,0 +1,175 @@
+//! From a batch of lines to the rings of their destinations: placed and counted in one commit.
+
+mod rejected;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+
+use crate::gate::Lane;
+use crate::ledger::{Count, DropReason, Object, Writer};
+use crate::pipeline::Batch;
+use crate::queue::{Append, Ring, WhenFull};
+use crate::route::Table;
+use crate::validate::{Reason, Rules};
+
+pub use rejected::{Rejected, Sample, printable};
+
+/// The table in force, with what its indexes mean. Each batch sees one.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Blocklist and routes.
+    pub table: Table,
+    /// What lines are held to.
+    pub rules: Rules,
+    /// The ring of each destination.
+    pub rings: Vec<Arc<Ring>>,
+    /// The ledger's object of each route.
+    pub routes: Vec<Object>,
+    /// The ledger's object of each blocklist rule.
+    pub blocklist: Vec<Object>,
+}
+
+/// What all inputs share.
+#[derive(Debug)]
+pub struct Intake {
+    /// The table in force.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// The last rejected lines.
+    pub rejected: Rejected,
+}
+
+/// Whether a sender can be made to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// TCP and unix streams: while a blocking ring is full nothing is placed.
+    Waits,
+    /// UDP: what a blocking ring has no room for is dropped and counted.
+    Never,
+}
+
+/// Where a batch comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The listener's counters.
+    pub listener: Object,
+    /// Its address, for people.
+    pub address: &'a str,
+    /// Who sent it, for people.
+    pub peer: &'a str,
+    /// Whether it can wait.
+    pub patience: Patience,
+}
+
+impl Intake {
+    /// With a first table.
+    pub fn new(snapshot: Snapshot) -> Intake {
+        Intake { snapshot: ArcSwap::from_pointee(snapshot), rejected: Rejected::default() }
+    }
+
+    /// Takes whole lines: all of them are placed and counted, in one commit with what `also` adds to it; or, when a blocking ring has no
+    /// room, nothing happened and that ring is returned.
+    pub fn feed(
+        &self,
+        snapshot: &Snapshot,
+        batch: &mut Batch,
+        writer: &mut Writer,
+        origin: Origin<'_>,
+        lines: &[u8],
+        also: impl FnOnce(&mut Writer),
+    ) -> Result<(), Arc<Ring>> {
+        let now_ms = now_ms();
+        batch.run(&snapshot.table, &snapshot.rules, (now_ms / 1000) as u32, lines);
+        let mut appends = lock_rings(snapshot, batch);
+        if origin.patience == Patience::Waits {
+            for (at, append) in &appends {
+                let (placed, ring) = (&batch.placed()[*at], &snapshot.rings[batch.placed()[*at].destination]);
+                if ring.when_full() == WhenFull::Block && placed.bytes as u64 > append.room() {
+                    return Err(ring.clone());
+                }
+            }
+        }
+        for (at, append) in &mut appends {
+            let placed = &batch.placed()[*at];
+            let ring = &snapshot.rings[placed.destination];
+            let dropped = push(append, batch, lines, &placed.spans);
+            writer.add(ring.counts(), Count::Given, placed.lines);
+            let reason = match ring.when_full() {
+                WhenFull::Drop => DropReason::Full,
+                WhenFull::Block => DropReason::FullUdp,
+            };
+            writer.add(ring.counts(), reason, dropped);
+            append.publish(writer, now_ms);
+        }
+        count(snapshot, batch, writer, origin.listener);
+        also(writer);
+        writer.commit();
+        appends.into_iter().for_each(|(_, append)| append.finish());
+        if !batch.rejections().is_empty() {
+            self.rejected.note(batch, lines, origin, now_ms);
+        }
+        Ok(())
+    }
+
+    /// Takes lines that can't wait, from a lane of one's own.
+    pub fn feed_now(&self, lane: &mut Lane, origin: Origin<'_>, lines: &[u8]) {
+        let snapshot = self.snapshot.load();
+        let Lane { batch, writer, .. } = lane;
+        let origin = Origin { patience: Patience::Never, ..origin };
+        let fed = self.feed(&snapshot, batch, writer, origin, lines, |_| {});
+        debug_assert!(fed.is_ok(), "who can't wait isn't told to");
+    }
+}
+
+/// Takes the locks of the rings that get something: in one order for all threads and tables.
+fn lock_rings<'a>(snapshot: &'a Snapshot, batch: &Batch) -> Vec<(usize, Append<'a>)> {
+    let ring = |at: &usize| &snapshot.rings[batch.placed()[*at].destination];
+    let mut order: Vec<usize> = (0..batch.placed().len()).collect();
+    order.sort_unstable_by_key(|at| ring(at).cells());
+    order.into_iter().map(|at| (at, ring(&at).append())).collect()
+}
+
+/// Pushes spans as far as there is room; returns the lines that found none.
+fn push(append: &mut Append<'_>, batch: &Batch, input: &[u8], spans: &[crate::pipeline::Span]) -> u64 {
+    let mut dropped = 0;
+    for span in spans {
+        let (text, lines) = (batch.text(input, span), u64::from(span.lines));
+        let room = usize::try_from(append.room()).unwrap_or(usize::MAX);
+        if text.len() <= room {
+            append.push(text, lines);
+            continue;
+        }
+        // The newest are dropped: what comes first goes in, to the last whole line that fits.
+        let fits = memchr::memrchr(b'\n', &text[..room]).map_or(0, |at| at + 1);
+        let pushed = memchr::memchr_iter(b'\n', &text[..fits]).count() as u64;
+        append.push(&text[..fits], pushed);
+        dropped += lines - pushed;
+    }
+    dropped
+}
+
+fn count(snapshot: &Snapshot, batch: &Batch, writer: &mut Writer, listener: Object) {
+    writer.add(listener, Count::Lines, batch.lines());
+    for reason in Reason::ALL {
+        writer.add(listener, reason, batch.rejected()[reason as usize]);
+    }
+    let mut blocked = 0;
+    for (rule, lines) in batch.blocked() {
+        blocked += lines;
+        writer.add(snapshot.blocklist[rule], Count::Lines, lines);
+    }
+    for (route, lines) in batch.routes() {
+        writer.add(snapshot.routes[route], Count::Lines, lines);
+    }
+    let copies = batch.placed().iter().map(|placed| placed.lines).sum();
+    writer.add(listener, Count::Blocked, blocked);
+    writer.add(listener, Count::Unrouted, batch.unrouted());
+    writer.add(listener, Count::Routed, batch.routed());
+    writer.add(listener, Count::Copies, copies);
+}
+
+/// The time, in milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
