@@ -121,6 +121,11 @@ impl Draft {
             .map_err(|message| BadOption::at(option, message))
     }
 
+    /// Notes that an option was given, with a value of which somebody else told that it can't be read.
+    pub fn skip(&mut self, option: &str) {
+        self.given.push(option.to_owned());
+    }
+
     /// Checks what the options mean together. Problems that [`Draft::set`] has told are not
     /// repeated.
     pub fn finish(self, route: &str) -> Result<Destination, BadDestination> {

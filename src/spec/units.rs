@@ -55,6 +55,13 @@ impl FromStr for ByteSize {
     }
 }
 
+impl ByteSize {
+    /// For people, who don't count the bytes of a machine: whole mebibytes.
+    pub fn in_mebibytes(self) -> String {
+        format!("{}MiB", self.0 >> 20)
+    }
+}
+
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = BINARY
