@@ -1,1 +1,185 @@
-//! The `config` room.
+//! The config: a file as it was written → compiled, every problem at once → [`Config`], proven.
+//!
+//! What a [`Config`] holds needs no further check: paths are absolute, expressions compile, sizes and durations lie in
+//! their ranges, and no two things claim the same address, path, key or id. Nothing in a file is accepted and then
+//! ignored.
+
+mod compile;
+mod keys;
+mod listen;
+mod memory;
+mod problem;
+mod read;
+mod routes;
+
+pub use keys::keys;
+pub use listen::{BadListenAddress, ListenAddress, Listener, ListenerKind};
+pub use problem::{Problem, Problems};
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::{spec, validate};
+
+/// A config that was proven to make sense.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it was read from: absolute, symlinks unresolved.
+    pub path: PathBuf,
+    /// The bytes that were compiled. After a crash they are compiled again, whatever the file holds by then.
+    pub source: Vec<u8>,
+    /// Where to listen; may be empty, when systemd passes the sockets.
+    pub listen: Vec<Listener>,
+    /// Limits of input.
+    pub input: Input,
+    /// What a line must hold to.
+    pub rules: validate::Rules,
+    /// What to log, and how.
+    pub log: Log,
+    /// Baton's own metrics; `None` when they are off.
+    pub instrumentation: Option<Instrumentation>,
+    /// Each is a rule that `route::BlockRule::parse` reads.
+    pub blocklist: Vec<String>,
+    /// Whether only the first route that matches takes a line.
+    pub first_only: bool,
+    /// In order.
+    pub routes: Vec<spec::Route>,
+    /// What the supervisor reads.
+    pub supervisor: Supervisor,
+    /// What can be run and is most likely not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Limits of input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The longest line, in bytes.
+    pub max_line: usize,
+    /// How many connections there may be; when it is reached, accepting pauses.
+    pub max_connections: usize,
+    /// After how long a silent connection is closed; `None`: never.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// What to log, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least that is logged.
+    pub level: LogLevel,
+    /// In which form.
+    pub format: LogFormat,
+}
+
+/// The least severe records that are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say all")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// The form of log records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people, on standard error.
+    Text,
+    /// A JSON object a line, on standard error.
+    Json,
+    /// Fields, to systemd's journal.
+    Journald,
+}
+
+/// Baton's own counters as Graphite metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instrumentation {
+    /// What their names begin with, without a dot at its end. `{host}` is still in it.
+    pub prefix: String,
+    /// How often they are sent.
+    pub interval: Duration,
+}
+
+/// What the supervisor reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supervisor {
+    /// The control socket's absolute path.
+    pub control: PathBuf,
+    /// How long a new worker may take to be ready.
+    pub ready_timeout: Duration,
+    /// How long a new worker is watched before the old one is let go.
+    pub probation: Duration,
+    /// How long queues are written out at a stop.
+    pub stop_timeout: Duration,
+}
+
+/// No table of rules is larger than this, and `/dev/zero` is.
+const MAX_SOURCE: u64 = 64 << 20;
+
+impl Config {
+    /// Reads and compiles a file.
+    pub fn load(path: &Path) -> Result<Config, Problems> {
+        let source = read_source(path).map_err(|e| {
+            let message = format!("cannot read the config: {e}");
+            Problems::of(path, vec![Problem::without_line("", message)])
+        })?;
+        Config::compile(path, &source)
+    }
+
+    /// Compiles a config. The path is named in problems, and relative paths in the config are beside it.
+    pub fn compile(path: &Path, source: &[u8]) -> Result<Config, Problems> {
+        compile::compile(path, source, &compile::Surroundings::of_this_process())
+    }
+}
+
+fn read_source(path: &Path) -> io::Result<Vec<u8>> {
+    let mut source = Vec::new();
+    File::open(path)?
+        .take(MAX_SOURCE + 1)
+        .read_to_end(&mut source)?;
+    if source.len() as u64 > MAX_SOURCE {
+        let limit = spec::ByteSize(MAX_SOURCE);
+        return Err(io::Error::other(format!("it is larger than {limit}")));
+    }
+    Ok(source)
+}
+
+impl LogLevel {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl LogFormat {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+            LogFormat::Journald => "journald",
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,1 +1,87 @@
-//! The `listen` room.
+//! Sockets → bytes: accepting, reading TCP and unix streams, UDP datagrams.
+//!
+//! Everything that a task would lose if it vanished lives outside of it, in the [`Connections`] table: a hand-over
+//! looks there, and no task is woken for it.
+
+mod accept;
+mod connections;
+mod stream;
+mod udp;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::gate::Gate;
+use crate::handover::Registry;
+use crate::intake::Intake;
+use crate::ledger::{Ledger, Object};
+use crate::sys::Watched;
+
+pub use accept::{accept, empty_accept_queue};
+pub use connections::{Connection, Connections, Kind, Lost};
+pub use stream::{read_stream, read_to_end};
+pub use udp::{drain, read_datagrams};
+
+/// What all inputs of a worker share.
+#[derive(Debug)]
+pub struct Inputs {
+    /// Where counters are.
+    pub ledger: Arc<Ledger>,
+    /// Passed for every read.
+    pub gate: Arc<Gate>,
+    /// Where lines go.
+    pub intake: Arc<Intake>,
+    /// Who holds the sockets beside us.
+    pub registry: Arc<Registry>,
+    /// The clients.
+    pub connections: Connections,
+    /// Limits.
+    pub limits: Limits,
+    /// Bytes that were read and wait for room, over all connections.
+    pub waiting: AtomicUsize,
+    /// Woken at a stop: nothing is accepted or read any more by its ordinary task.
+    pub stopping: Notify,
+}
+
+/// Limits of input.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// In bytes, without the newline.
+    pub max_line: usize,
+    /// Accepting pauses there.
+    pub max_connections: usize,
+    /// A silent connection is closed after it.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// A socket that clients reach.
+#[derive(Debug)]
+pub struct Listener {
+    /// As in the config.
+    pub address: String,
+    /// `line` or `http`.
+    pub kind: String,
+    /// SO_COOKIE.
+    pub cookie: u64,
+    /// Its counters.
+    pub object: Object,
+    /// The socket.
+    pub socket: Watched,
+    /// It was removed from the config: its task ends.
+    pub leaving: Notify,
+}
+
+impl Listener {
+    /// Whether it receives datagrams.
+    pub fn is_udp(&self) -> bool {
+        self.address.starts_with("udp://")
+    }
+
+    /// Whether what it accepts are TCP connections.
+    pub fn is_tcp(&self) -> bool {
+        self.address.starts_with("tcp://")
+    }
+}

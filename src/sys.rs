@@ -10,11 +10,13 @@ mod limits;
 mod memory;
 mod passing;
 mod socket;
+mod watch;
 
 pub use child::{
     CONTROL_FD, Child, ignore_termination_signals, inherited, set_process_name, spawn_worker,
 };
 pub use limits::raise_open_files;
+pub use watch::{Watched, watch};
 pub use memory::{MappedRing, Words, memfd, memfd_with, read_memfd, seal};
 pub use passing::{MAX_FDS, Packet, receive, send};
 pub use socket::{

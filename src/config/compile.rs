@@ -1,0 +1,296 @@
+use std::env;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::listen::{self, Placed, socket_path};
+use super::read::{Report, Section};
+use super::{
+    Config, Input, Instrumentation, ListenAddress, Log, LogFormat, LogLevel, Problems, Supervisor,
+};
+use super::{keys, memory, routes};
+use crate::route::BlockRule;
+use crate::spec::one_line;
+use crate::validate::{Level, LevelM20, Rules};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Shorter than 64 bytes no real line is; longer than a read buffer none can be found whole.
+const MAX_LINE: RangeInclusive<u64> = 64..=256 << 10;
+/// Each connection is a descriptor in the worker and one in the supervisor.
+const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=262_144;
+const IDLE_TIMEOUT: RangeInclusive<Duration> = SECOND..=Duration::from_secs(30 * 86_400);
+const READY_TIMEOUT: RangeInclusive<Duration> = SECOND..=HOUR;
+const PROBATION: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
+const STOP_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
+const INTERVAL: RangeInclusive<Duration> = SECOND..=HOUR;
+
+/// What a config's meaning depends on besides its text.
+pub(super) struct Surroundings {
+    /// systemd's RuntimeDirectory=, where the control socket goes by default.
+    pub(super) runtime_directory: Option<PathBuf>,
+    /// The machine's memory, in bytes.
+    pub(super) memory: Option<u64>,
+}
+
+impl Surroundings {
+    pub(super) fn of_this_process() -> Surroundings {
+        // systemd.exec(5): several directories are split by colons.
+        let directories = env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
+        let first = env::split_paths(&directories).next();
+        Surroundings {
+            runtime_directory: first.filter(|path| path.is_absolute()),
+            memory: memory::total(),
+        }
+    }
+}
+
+/// A path of a config: beside it, if relative; without `.` and doubled slashes.
+pub(super) fn beside(folder: &Path, path: &Path) -> Result<PathBuf, String> {
+    let joined = folder.join(path);
+    let path = std::path::absolute(&joined)
+        .map_err(|e| format!("cannot find {}: {e}", joined.display()))?;
+    // Addresses travel as text.
+    match path.to_str() {
+        Some(_) => Ok(path),
+        None => Err(format!(
+            "expected a path in UTF-8, found {}",
+            path.display()
+        )),
+    }
+}
+
+pub(super) fn compile(
+    path: &Path,
+    source: &[u8],
+    surroundings: &Surroundings,
+) -> Result<Config, Problems> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let text = String::from_utf8_lossy(source);
+    let mut report = Report::new(&text);
+    if let Err(e) = std::str::from_utf8(source) {
+        let at = e.valid_up_to();
+        report.problem(
+            at,
+            "",
+            format!("expected UTF-8, found the byte {:#04x}", source[at]),
+        );
+    }
+    let (document, errors) = DeTable::parse_recoverable(&text);
+    for error in &errors {
+        report.syntax(error);
+    }
+    let root = Section::root(&mut report, document.get_ref(), keys::ROOT);
+
+    let listen = listen::compile(&mut report, &root, folder);
+    let supervisor = supervisor(&mut report, &root, folder, surroundings, &listen);
+    let (input, rules) = input(&mut report, &root);
+    let log = log(&mut report, &root);
+    let instrumentation = instrumentation(&mut report, &root);
+    let blocklist = blocklist(&mut report, &root);
+    let first_only = root
+        .value("first_only")
+        .and_then(|value| value.flag(&mut report));
+    let routes = routes::compile(&mut report, &root, folder);
+    routes::warn_of_loops(&mut report, &routes, &listen);
+    routes::warn_of_memory(&mut report, &routes, surroundings.memory);
+
+    match supervisor {
+        Some(supervisor) if report.problems.is_empty() => Ok(Config {
+            listen: listen.into_iter().map(|placed| placed.listener).collect(),
+            input,
+            rules,
+            log,
+            instrumentation,
+            blocklist,
+            first_only: first_only.unwrap_or(false),
+            routes: routes.into_iter().map(|(route, _)| route).collect(),
+            supervisor,
+            warnings: report.warnings,
+            source: source.to_vec(),
+            path,
+        }),
+        _ => Err(Problems::of(&path, report.problems)),
+    }
+}
+
+fn supervisor(
+    report: &mut Report,
+    root: &Section,
+    folder: &Path,
+    surroundings: &Surroundings,
+    listen: &[Placed],
+) -> Option<Supervisor> {
+    let section = root.section(report, "supervisor", keys::SUPERVISOR);
+    let control = control(report, &section, folder, surroundings, listen);
+    let mut duration = |key, range, default| match section.value(key) {
+        Some(value) => value.duration(report, range).unwrap_or(default),
+        None => default,
+    };
+    Some(Supervisor {
+        ready_timeout: duration("ready_timeout", &READY_TIMEOUT, 60 * SECOND),
+        probation: duration("probation", &PROBATION, 5 * SECOND),
+        stop_timeout: duration("stop_timeout", &STOP_TIMEOUT, 20 * SECOND),
+        control: control?,
+    })
+}
+
+fn control(
+    report: &mut Report,
+    section: &Section,
+    folder: &Path,
+    surroundings: &Surroundings,
+    listen: &[Placed],
+) -> Option<PathBuf> {
+    let value = section.value("control");
+    let at = value.as_ref().map_or(section.at, |value| value.at);
+    let path = match &value {
+        Some(value) => {
+            let text = value.text(report)?;
+            let Ok(ListenAddress::Unix(path)) = text.parse() else {
+                value.refuse(report, format!("expected unix:PATH, found {text:?}"));
+                return None;
+            };
+            path
+        }
+        None => {
+            let runtime_directory = surroundings.runtime_directory.as_deref();
+            runtime_directory.map_or("baton.sock".into(), |directory| {
+                directory.join("control.sock")
+            })
+        }
+    };
+    let path = match socket_path(folder, &path) {
+        Ok(path) => path,
+        Err(message) => {
+            report.problem(at, "supervisor.control", message);
+            return None;
+        }
+    };
+    let taken = ListenAddress::Unix(path.clone());
+    if let Some(placed) = listen
+        .iter()
+        .find(|placed| placed.listener.address == taken)
+    {
+        let line = report.line(placed.at);
+        let message = format!(
+            "expected a path of its own, found {taken}: the listener in line {line} has it"
+        );
+        report.problem(at, "supervisor.control", message);
+        return None;
+    }
+    Some(path)
+}
+
+fn input(report: &mut Report, root: &Section) -> (Input, Rules) {
+    let section = root.section(report, "input", keys::INPUT);
+    let max_line = section
+        .value("max_line")
+        .and_then(|value| value.size(report, &MAX_LINE));
+    let max_line = max_line.unwrap_or(16 << 10) as usize;
+    let max_connections = section.value("max_connections");
+    let input = Input {
+        max_line,
+        max_connections: max_connections
+            .and_then(|value| value.number(report, &MAX_CONNECTIONS))
+            .unwrap_or(65_536),
+        idle_timeout: section
+            .value("idle_timeout")
+            .and_then(|value| value.duration_or_off(report, &IDLE_TIMEOUT)),
+    };
+
+    let section = root.section(report, "validation", keys::VALIDATION);
+    let levels = [
+        ("none", Level::None),
+        ("medium", Level::Medium),
+        ("strict", Level::Strict),
+    ];
+    let levels_m20 = [("none", LevelM20::None), ("medium", LevelM20::Medium)];
+    let level = section
+        .value("level")
+        .and_then(|value| value.choice(report, &levels));
+    let level_m20 = section
+        .value("level_m20")
+        .and_then(|value| value.choice(report, &levels_m20));
+    let mut flag = |key| {
+        section
+            .value(key)
+            .and_then(|value| value.flag(report))
+            .unwrap_or(false)
+    };
+    let rules = Rules {
+        level: level.unwrap_or(Level::Medium),
+        level_m20: level_m20.unwrap_or(LevelM20::Medium),
+        clean_dots: flag("clean_dots"),
+        sort_tags: flag("sort_tags"),
+        max_line,
+    };
+    (input, rules)
+}
+
+fn log(report: &mut Report, root: &Section) -> Log {
+    use {LogFormat as F, LogLevel as L};
+    let section = root.section(report, "log", keys::LOG);
+    let levels =
+        [L::Error, L::Warn, L::Info, L::Debug, L::Trace].map(|level| (level.as_str(), level));
+    let formats = [F::Text, F::Json, F::Journald].map(|format| (format.as_str(), format));
+    let level = section
+        .value("level")
+        .and_then(|value| value.choice(report, &levels));
+    let format = section
+        .value("format")
+        .and_then(|value| value.choice(report, &formats));
+    Log {
+        level: level.unwrap_or(L::Info),
+        format: format.unwrap_or(F::Text),
+    }
+}
+
+fn instrumentation(report: &mut Report, root: &Section) -> Option<Instrumentation> {
+    let section = root.section(report, "instrumentation", keys::INSTRUMENTATION);
+    let mut prefix = "carbon.relays.{host}.baton";
+    if let Some(value) = section.value("prefix") {
+        let text = value.text(report);
+        let checked = text.and_then(|text| value.keep(report, check_prefix(text)));
+        prefix = checked.and(text).unwrap_or(prefix);
+    }
+    let interval = match section.value("interval") {
+        Some(value) => value.duration_or_off(report, &INTERVAL),
+        None => Some(60 * SECOND),
+    };
+    interval.map(|interval| Instrumentation {
+        prefix: prefix.to_owned(),
+        interval,
+    })
+}
+
+/// The counters' names pass the strictest validation, whatever the host is called.
+fn check_prefix(prefix: &str) -> Result<(), String> {
+    let plain = prefix.replace("{host}", "host");
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    if plain.split('.').any(str::is_empty) || !plain.bytes().all(is_allowed) {
+        return Err(format!(
+            "expected words of letters, digits, '_', '-' and {{host}}, with dots between them, found {prefix:?}"
+        ));
+    }
+    Ok(())
+}
+
+fn blocklist(report: &mut Report, root: &Section) -> Vec<String> {
+    let list = root.value("blocklist").map(|value| value.list(report));
+    let mut rules = Vec::new();
+    for value in list.unwrap_or_default() {
+        let Some(text) = value.text(report) else {
+            continue;
+        };
+        let rule = BlockRule::parse(text).map_err(|e| one_line(&e.to_string()));
+        if value.keep(report, rule).is_some() {
+            rules.push(text.to_owned());
+        }
+    }
+    rules
+}

@@ -1,0 +1,39 @@
+use crate::spec::{OPTIONS, PATTERNS};
+
+pub(super) const ROOT: &[&str] = &[
+    "blocklist",
+    "first_only",
+    "supervisor",
+    "listen",
+    "input",
+    "validation",
+    "log",
+    "instrumentation",
+    "route",
+];
+pub(super) const SUPERVISOR: &[&str] = &["control", "ready_timeout", "probation", "stop_timeout"];
+pub(super) const LISTEN: &[&str] = &["line", "http"];
+pub(super) const INPUT: &[&str] = &["max_line", "max_connections", "idle_timeout"];
+pub(super) const VALIDATION: &[&str] = &["level", "level_m20", "clean_dots", "sort_tags"];
+pub(super) const LOG: &[&str] = &["level", "format"];
+pub(super) const INSTRUMENTATION: &[&str] = &["prefix", "interval"];
+
+/// A route's own keys and the patterns that it has like a destination.
+pub(super) fn route() -> Vec<&'static str> {
+    [&["key", "type", "destinations", "destination"], PATTERNS].concat()
+}
+
+/// Every key there is, by the table that it stands in: the root's name is empty.
+pub fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
+    vec![
+        ("", ROOT.to_vec()),
+        ("supervisor", SUPERVISOR.to_vec()),
+        ("listen", LISTEN.to_vec()),
+        ("input", INPUT.to_vec()),
+        ("validation", VALIDATION.to_vec()),
+        ("log", LOG.to_vec()),
+        ("instrumentation", INSTRUMENTATION.to_vec()),
+        ("route", route()),
+        ("route.destination", [&["address"], OPTIONS].concat()),
+    ]
+}

@@ -1,0 +1,347 @@
+//! Reading a stream of lines.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::net::{RecvFlags, Shutdown, recv};
+use tokio::time::timeout;
+
+use super::connections::State;
+use super::{Connection, Inputs, Kind};
+use crate::decode::line::looks_like;
+use crate::gate::{Lane, READ};
+use crate::intake::{Origin, Patience, Snapshot, printable};
+use crate::ledger::Count;
+use crate::pipeline::{Batch, Rejection};
+use crate::queue::{Ring, WhenFull};
+use crate::validate::Reason;
+
+/// What is read of a connection whose destinations aren't known yet.
+const SMALL_READ: usize = 4096;
+/// When so many bytes wait for room over all connections, reads are small: that bounds what can
+/// come to wait.
+const MANY_WAITING: usize = 16 << 20;
+/// Reads in a row before other tasks have their turn.
+const TURN: usize = 8;
+
+/// What one attempt to read came to.
+enum Step {
+    /// Something was read; there may be more.
+    Read,
+    /// There is nothing just now.
+    Empty,
+    /// A hand-over is under way.
+    Closed,
+    /// A ring is full, or too full to read more for it.
+    Wait(Arc<Ring>),
+    /// The stream has ended.
+    End,
+}
+
+/// Reads a connection to its end.
+pub async fn read_stream(inputs: Arc<Inputs>, connection: Arc<Connection>) {
+    loop {
+        let mut ready = match inputs.limits.idle_timeout {
+            None => connection.socket.readable().await,
+            Some(limit) => match timeout(limit, connection.socket.readable()).await {
+                Ok(ready) => ready,
+                Err(_) => {
+                    if close_idle(&inputs, &connection) {
+                        return;
+                    }
+                    continue;
+                }
+            },
+        };
+        let Ok(ready) = ready.as_mut() else { return };
+        let mut turn = 0;
+        loop {
+            match step(&inputs, &connection) {
+                Step::Read => {
+                    turn += 1;
+                    if turn == TURN {
+                        break;
+                    }
+                }
+                Step::Empty => {
+                    ready.clear_ready();
+                    break;
+                }
+                Step::Closed => inputs.gate.opened().await,
+                Step::Wait(ring) => wait_for_room(&ring, &connection).await,
+                Step::End => return,
+            }
+        }
+        if turn == TURN {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Waits until the ring can take more.
+async fn wait_for_room(ring: &Ring, connection: &Connection) {
+    let drained = ring.drained.notified();
+    tokio::pin!(drained);
+    drained.as_mut().enable();
+    let needs = connection.state().waiting.len() as u64;
+    if ring.is_above_mark() || ring.room() < needs {
+        // The time limit is for a ring that has room by the byte while the batch needs a little more:
+        // nothing tells of that.
+        let _either_way = timeout(Duration::from_millis(100), drained).await;
+    }
+}
+
+fn step(inputs: &Inputs, connection: &Connection) -> Step {
+    let Some(mut lane) = inputs.gate.enter() else { return Step::Closed };
+    let mut state = connection.state();
+    let snapshot = inputs.intake.snapshot.load();
+    if !state.waiting.is_empty() {
+        match feed_waiting(inputs, connection, &snapshot, &mut lane, &mut state) {
+            Ok(()) => {}
+            Err(ring) => return Step::Wait(ring),
+        }
+    }
+    if let Some(ring) = full_ring(&snapshot, &state) {
+        return Step::Wait(ring);
+    }
+    let waiting = inputs.waiting.load(Ordering::Relaxed);
+    let size = if state.warm && waiting < MANY_WAITING { READ } else { SMALL_READ };
+    match read(inputs, connection, &snapshot, &mut lane, &mut state, size) {
+        Ok(Some(step)) => step,
+        Ok(None) => end(inputs, connection, &mut lane, &mut state),
+        Err(error) => {
+            tracing::debug!(peer = connection.peer, %error, "a connection ended badly");
+            end(inputs, connection, &mut lane, &mut state)
+        }
+    }
+}
+
+/// Reads once. `None`: the stream has ended.
+fn read(
+    inputs: &Inputs,
+    connection: &Connection,
+    snapshot: &Snapshot,
+    lane: &mut Lane,
+    state: &mut State,
+    size: usize,
+) -> io::Result<Option<Step>> {
+    let fd = connection.socket.get_ref().as_fd();
+    let kept = state.splitter.fill(&mut lane.buffer);
+    if connection.kind == Kind::Unix {
+        // The kernel won't tell how much was read: so the ledger says that something is.
+        lane.writer.set_offset(
+            connection.slot,
+            crate::ledger::Offset { receiving: true, ..connection.offset(state) },
+        );
+        lane.writer.commit();
+    }
+    let received = recv(fd, &mut lane.buffer[kept..kept + size], RecvFlags::DONTWAIT);
+    let n = match received {
+        Ok((_, 0)) => return Ok(None),
+        Ok((_, n)) => n,
+        Err(error) => {
+            if connection.kind == Kind::Unix {
+                lane.writer.set_offset(connection.slot, connection.offset(state));
+                lane.writer.commit();
+            }
+            return match error {
+                rustix::io::Errno::WOULDBLOCK => Ok(Some(Step::Empty)),
+                rustix::io::Errno::INTR => Ok(Some(Step::Read)),
+                error => Err(error.into()),
+            };
+        }
+    };
+    state.received += n as u64;
+    state.warm = true;
+    let split = state.splitter.split(&lane.buffer[..kept + n], inputs.limits.max_line);
+    if state.cut {
+        // The rest of the line that a killed worker had begun to read.
+        lane.writer.add(connection.object, Count::LostByCrash, split.whole.start as u64);
+        lane.writer.commit();
+        state.cut = state.splitter.is_discarding();
+    }
+    let step = place(inputs, connection, snapshot, lane, state, split.whole, split.too_long, n);
+    Ok(Some(step))
+}
+
+/// Places what a read has ended, or keeps it until there is room.
+#[expect(clippy::too_many_arguments, reason = "one read's parts, used once")]
+fn place(
+    inputs: &Inputs,
+    connection: &Connection,
+    snapshot: &Snapshot,
+    lane: &mut Lane,
+    state: &mut State,
+    whole: std::ops::Range<usize>,
+    too_long: u64,
+    n: usize,
+) -> Step {
+    if too_long > 0 {
+        // Apart from the lines, which may come to wait.
+        lane.writer.add(connection.object, Count::Lines, too_long);
+        lane.writer.add(connection.object, Reason::TooLong, too_long);
+        lane.writer.commit();
+    }
+    let offset = connection.offset(state);
+    let Lane { buffer, batch, writer } = lane;
+    let lines = &buffer[whole];
+    let fed = inputs.intake.feed(snapshot, batch, writer, origin(connection), lines, |writer| {
+        writer.set_offset(connection.slot, offset);
+        writer.add(connection.object, Count::Bytes, n as u64);
+    });
+    match fed {
+        Ok(()) => {
+            remember(snapshot, batch, state);
+            if !batch.rejections().is_empty() && !std::mem::replace(&mut state.noted, true) {
+                note_rejection(connection, lines, &batch.rejections()[0]);
+            }
+            Step::Read
+        }
+        Err(ring) => {
+            state.waiting.extend_from_slice(lines);
+            inputs.waiting.fetch_add(state.waiting.len(), Ordering::Relaxed);
+            writer.set_offset(connection.slot, connection.offset(state));
+            writer.add(connection.object, Count::Bytes, n as u64);
+            writer.commit();
+            remember(snapshot, batch, state);
+            Step::Wait(ring)
+        }
+    }
+}
+
+/// Places what came to wait.
+fn feed_waiting(
+    inputs: &Inputs,
+    connection: &Connection,
+    snapshot: &Snapshot,
+    lane: &mut Lane,
+    state: &mut State,
+) -> Result<(), Arc<Ring>> {
+    let waiting = std::mem::take(&mut state.waiting);
+    let offset = connection.offset(state);
+    let Lane { batch, writer, .. } = lane;
+    let fed = inputs.intake.feed(snapshot, batch, writer, origin(connection), &waiting, |writer| {
+        writer.set_offset(connection.slot, offset);
+    });
+    match fed {
+        Ok(()) => {
+            // What a predecessor left waiting was not counted here.
+            let before = inputs.waiting.load(Ordering::Relaxed);
+            inputs.waiting.store(before.saturating_sub(waiting.len()), Ordering::Relaxed);
+            Ok(())
+        }
+        Err(ring) => {
+            state.waiting = waiting;
+            Err(ring)
+        }
+    }
+}
+
+fn origin(connection: &Connection) -> Origin<'_> {
+    Origin {
+        listener: connection.object,
+        address: &connection.listener,
+        peer: &connection.peer,
+        patience: Patience::Waits,
+    }
+}
+
+/// Notes to which blocking rings the batch went: it isn't read more for them than they take.
+fn remember(snapshot: &Snapshot, batch: &Batch, state: &mut State) {
+    let (table, rings) = &mut state.goes_to;
+    *table = std::ptr::from_ref(snapshot).addr();
+    rings.clear();
+    let blocking = |at: &usize| snapshot.rings[*at].when_full() == WhenFull::Block;
+    rings.extend(batch.placed().iter().map(|placed| placed.destination).filter(blocking));
+}
+
+/// A ring that this connection fills and that is above its mark.
+fn full_ring(snapshot: &Snapshot, state: &State) -> Option<Arc<Ring>> {
+    let (table, rings) = &state.goes_to;
+    if *table != std::ptr::from_ref(snapshot).addr() {
+        return None;
+    }
+    rings.iter().map(|at| &snapshot.rings[*at]).find(|ring| ring.is_above_mark()).cloned()
+}
+
+#[cold]
+fn note_rejection(connection: &Connection, lines: &[u8], rejection: &Rejection) {
+    let line = &lines[rejection.range.clone()];
+    tracing::info!(
+        listener = connection.listener,
+        peer = connection.peer,
+        reason = rejection.reason.as_str(),
+        looks_like = looks_like(line).unwrap_or("a bad line"),
+        line = printable(line),
+        "the first rejected line of this connection"
+    );
+}
+
+/// The end of a stream: what isn't a whole line is not a line.
+fn end(inputs: &Inputs, connection: &Connection, lane: &mut Lane, state: &mut State) -> Step {
+    let unterminated = u64::from(!state.splitter.carry().is_empty());
+    lane.writer.add(connection.object, Count::Lines, unterminated);
+    lane.writer.add(connection.object, Reason::Unterminated, unterminated);
+    lane.writer.add(connection.object, Count::Closed, 1);
+    let offset = crate::ledger::Offset { bytes: state.received, ..Default::default() };
+    lane.writer.set_offset(connection.slot, offset);
+    lane.writer.commit();
+    state.splitter = Default::default();
+    let _already_gone = rustix::net::shutdown(connection.socket.get_ref(), Shutdown::Both);
+    if inputs.connections.remove(connection.cookie).is_some() {
+        inputs.registry.release(connection.cookie);
+    }
+    Step::End
+}
+
+/// Closes a connection that was silent for too long. False when it wasn't after all, or a
+/// hand-over is under way.
+fn close_idle(inputs: &Inputs, connection: &Connection) -> bool {
+    let Some(mut lane) = inputs.gate.enter() else { return false };
+    let mut state = connection.state();
+    if !state.waiting.is_empty() || !matches!(unread(connection), Ok(0)) {
+        return false;
+    }
+    tracing::info!(peer = connection.peer, listener = connection.listener, "closed: idle");
+    end(inputs, connection, &mut lane, &mut state);
+    true
+}
+
+/// What a stop does with a connection: reads what has come, ends its own side, and reads on until the other side has ended or
+/// time is over. Returns the bytes left unread.
+pub async fn read_to_end(inputs: &Inputs, connection: &Connection, limit: Duration) -> u64 {
+    let _half_closed = rustix::net::shutdown(connection.socket.get_ref(), Shutdown::Write);
+    let reading = async {
+        loop {
+            match step(inputs, connection) {
+                Step::Read => tokio::task::yield_now().await,
+                Step::Empty => match connection.socket.readable().await {
+                    Ok(mut ready) => ready.clear_ready(),
+                    Err(_) => return,
+                },
+                Step::Wait(ring) => wait_for_room(&ring, connection).await,
+                Step::Closed | Step::End => return,
+            }
+        }
+    };
+    if timeout(limit, reading).await.is_ok() {
+        return 0;
+    }
+    let left = unread(connection).unwrap_or(0);
+    if let Some(mut lane) = inputs.gate.enter() {
+        let mut state = connection.state();
+        let waiting = state.waiting.len() as u64;
+        state.waiting.clear();
+        lane.writer.add(connection.object, Count::UnreadAtStop, left + waiting);
+        end(inputs, connection, &mut lane, &mut state);
+        return left + waiting;
+    }
+    left
+}
+
+fn unread(connection: &Connection) -> io::Result<u64> {
+    crate::sys::unread(connection.socket.get_ref().as_fd())
+}

@@ -1,0 +1,82 @@
+//! Reading datagrams. Each stands alone: several lines, the last with or without its newline.
+
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::{Inputs, Listener};
+use crate::gate::{Lane, READ};
+use crate::intake::{Origin, Patience};
+use crate::ledger::Count;
+
+/// The largest datagram, and its newline.
+const DATAGRAM: usize = 65_536;
+
+enum Step {
+    Read,
+    Empty,
+    Closed,
+}
+
+/// Reads datagrams until the listener leaves.
+pub async fn read_datagrams(inputs: Arc<Inputs>, listener: Arc<Listener>) {
+    let reading = async {
+        loop {
+            let Ok(mut ready) = listener.socket.readable().await else { return };
+            match step(&inputs, &listener) {
+                Step::Read => tokio::task::yield_now().await,
+                Step::Empty => ready.clear_ready(),
+                Step::Closed => inputs.gate.opened().await,
+            }
+        }
+    };
+    tokio::select! {
+        () = reading => {}
+        () = listener.leaving.notified() => {}
+        () = inputs.stopping.notified() => {}
+    }
+}
+
+/// Reads what has come, up to a batch.
+pub fn drain(inputs: &Inputs, listener: &Listener) {
+    while matches!(step(inputs, listener), Step::Read) {}
+}
+
+fn step(inputs: &Inputs, listener: &Listener) -> Step {
+    let Some(mut lane) = inputs.gate.enter() else { return Step::Closed };
+    let Lane { buffer, batch, writer } = &mut *lane;
+    let (mut filled, mut bytes, mut more) = (0, 0, true);
+    while filled < READ && buffer.len() - filled > DATAGRAM {
+        match recv(listener.socket.get_ref(), &mut buffer[filled..filled + DATAGRAM], RecvFlags::DONTWAIT) {
+            Ok((_, n)) => {
+                bytes += n as u64;
+                filled += n;
+                if n > 0 && buffer[filled - 1] != b'\n' {
+                    buffer[filled] = b'\n';
+                    filled += 1;
+                }
+            }
+            Err(Errno::WOULDBLOCK) => {
+                more = false;
+                break;
+            }
+            // An ICMP error of an earlier answer, which we never send, or a signal.
+            Err(_) => {}
+        }
+    }
+    if filled > 0 {
+        let snapshot = inputs.intake.snapshot.load();
+        let origin = Origin {
+            listener: listener.object,
+            address: &listener.address,
+            peer: "udp",
+            patience: Patience::Never,
+        };
+        let fed = inputs.intake.feed(&snapshot, batch, writer, origin, &buffer[..filled], |writer| {
+            writer.add(listener.object, Count::Bytes, bytes);
+        });
+        debug_assert!(fed.is_ok(), "datagrams are never told to wait");
+    }
+    if more { Step::Read } else { Step::Empty }
+}
