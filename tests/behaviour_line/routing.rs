@@ -117,3 +117,17 @@ fn clean_neighbours_are_one_span() {
     assert_eq!(spans(0), [(false, 4), (true, 2), (false, 1)]);
     assert_eq!(spans(1), [(false, 2), (true, 2)]);
 }
+
+#[test]
+fn changed_neighbours_are_one_span_of_their_own() {
+    // The first line is as long as it was, so the second begins in the input where the first ends in the scratch.
+    let input = b"a 1\t2\nb 1 2\n";
+    let (texts, batch) = run(&to_one(), &Rules::default(), input);
+    assert_eq!(texts[0], b"a 1 2\nb 1 2\n");
+    assert_eq!(batch.placed()[0].spans.len(), 2);
+    // A line refused half-written leaves nothing between its neighbours.
+    let input = b"a  1 2\nsome.name x 2\nb  1 2\n";
+    let (texts, batch) = run(&to_one(), &Rules::default(), input);
+    assert_eq!(texts[0], b"a 1 2\nb 1 2\n");
+    assert_eq!(batch.placed()[0].spans.len(), 1);
+}
