@@ -51,14 +51,20 @@ fn matcher(prefix: &str) -> Matcher {
 
 /// A route with one destination for each prefix.
 fn table(prefixes: &[&str], blocklist: &[&str]) -> Table {
-    let routes = prefixes.iter().enumerate().map(|(index, prefix)| TableRoute {
-        key: index.to_string(),
-        kind: RouteKind::SendAllMatch,
-        matcher: matcher(prefix),
-        destinations: vec![(index, matcher(""))],
-    });
+    let routes = prefixes
+        .iter()
+        .enumerate()
+        .map(|(index, prefix)| TableRoute {
+            key: index.to_string(),
+            kind: RouteKind::SendAllMatch,
+            matcher: matcher(prefix),
+            destinations: vec![(index, matcher(""))],
+        });
     Table {
-        blocklist: blocklist.iter().map(|rule| BlockRule::parse(rule).unwrap()).collect(),
+        blocklist: blocklist
+            .iter()
+            .map(|rule| BlockRule::parse(rule).unwrap())
+            .collect(),
         routes: routes.collect(),
         first_only: false,
         destinations: prefixes.len(),
@@ -95,7 +101,12 @@ fn match_all(bencher: Bencher) {
 
 #[divan::bench]
 fn prefix_1(bencher: Bencher) {
-    run(bencher, &table(&["servers."], &[]), &Rules::default(), &clean());
+    run(
+        bencher,
+        &table(&["servers."], &[]),
+        &Rules::default(),
+        &clean(),
+    );
 }
 
 #[divan::bench]
@@ -106,7 +117,12 @@ fn prefix_10(bencher: Bencher) {
 #[divan::bench]
 fn blocklist_2(bencher: Bencher) {
     let blocklist = ["prefix collectd.localhost", "sub .total.iowait"];
-    run(bencher, &table(&[""], &blocklist), &Rules::default(), &clean());
+    run(
+        bencher,
+        &table(&[""], &blocklist),
+        &Rules::default(),
+        &clean(),
+    );
 }
 
 #[divan::bench]
@@ -122,7 +138,9 @@ fn regex_1(bencher: Bencher) {
 
 #[divan::bench]
 fn tagged(bencher: Bencher) {
-    let input = lines(|name, value, time| format!("{};host={} {value} {time}\n", &name[14..], &name[8..13]));
+    let input = lines(|name, value, time| {
+        format!("{};host={} {value} {time}\n", &name[14..], &name[8..13])
+    });
     run(bencher, &table(&[""], &[]), &Rules::default(), &input);
 }
 

@@ -87,7 +87,11 @@ fn is_pickle(line: &[u8]) -> bool {
     let Some((length, pickle)) = line.split_first_chunk::<4>() else {
         return false;
     };
-    length[0] == 0 && matches!(pickle, [0x80, 2..=5, ..] | [b'(', b'l' | b't', ..] | [b']', b'q' | b'(', ..])
+    length[0] == 0
+        && matches!(
+            pickle,
+            [0x80, 2..=5, ..] | [b'(', b'l' | b't', ..] | [b']', b'q' | b'(', ..]
+        )
 }
 
 #[cfg(test)]
@@ -103,8 +107,21 @@ mod tests {
 
     #[test]
     fn blanks_and_tabs_separate_in_runs() {
-        for line in ["a 1 2", "a  1 2", "a\t1 2", " a 1 2", "a 1 2 ", "a 1 2\r", "a 1 2 \r", "\ta\t\t1  2\t"] {
-            assert_eq!(point(line.as_bytes()), (&b"a"[..], &b"1"[..], &b"2"[..]), "{line:?}");
+        for line in [
+            "a 1 2",
+            "a  1 2",
+            "a\t1 2",
+            " a 1 2",
+            "a 1 2 ",
+            "a 1 2\r",
+            "a 1 2 \r",
+            "\ta\t\t1  2\t",
+        ] {
+            assert_eq!(
+                point(line.as_bytes()),
+                (&b"a"[..], &b"1"[..], &b"2"[..]),
+                "{line:?}"
+            );
         }
     }
 

@@ -127,7 +127,10 @@ mod tests {
     #[test]
     fn a_line_at_the_limit_is_whole_and_one_over_it_is_not() {
         let mut splitter = Splitter::new();
-        assert_eq!(feed(&mut splitter, &[b"1234", b"\n"], 4), (b"1234\n".to_vec(), 0));
+        assert_eq!(
+            feed(&mut splitter, &[b"1234", b"\n"], 4),
+            (b"1234\n".to_vec(), 0)
+        );
         assert_eq!(feed(&mut splitter, &[b"12345", b"\n"], 4), (vec![], 1));
         assert!(!splitter.is_discarding());
     }
@@ -152,7 +155,10 @@ mod tests {
         let mut splitter = Splitter::new();
         feed(&mut splitter, &[b"12345"], 4);
         let mut successor = Splitter::restore(splitter.carry().to_vec(), splitter.is_discarding());
-        assert_eq!(feed(&mut successor, &[b"67", b"8\nx\n"], 4), (b"x\n".to_vec(), 0));
+        assert_eq!(
+            feed(&mut successor, &[b"67", b"8\nx\n"], 4),
+            (b"x\n".to_vec(), 0)
+        );
     }
 
     #[test]

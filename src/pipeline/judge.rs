@@ -87,7 +87,13 @@ fn may_need_order(rules: &Rules, name: &[u8]) -> bool {
 
 /// Judges any line (without its newline), and writes it to the scratch if it may pass but not as it came. `ended`
 /// says whether a newline follows; a line without one is written with one.
-pub(super) fn judge(rules: &Rules, now: u32, line: &[u8], ended: bool, scratch: &mut Scratch) -> Verdict {
+pub(super) fn judge(
+    rules: &Rules,
+    now: u32,
+    line: &[u8],
+    ended: bool,
+    scratch: &mut Scratch,
+) -> Verdict {
     if line.len() > rules.max_line {
         return Verdict::Rejected(Reason::TooLong);
     }
@@ -228,7 +234,10 @@ mod tests {
             "cpu;host=a -12345678.5 1790000000",
             "a_b.c 1e-7 4294967295",
         ] {
-            assert!(canonical(&Rules::default(), line.as_bytes()).is_some(), "{line}");
+            assert!(
+                canonical(&Rules::default(), line.as_bytes()).is_some(),
+                "{line}"
+            );
         }
     }
 }

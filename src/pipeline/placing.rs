@@ -51,7 +51,11 @@ const NO_RUN: Span = Span {
 
 /// Those of the counters that count something, with their index.
 pub(super) fn hits(counters: &[u64]) -> impl Iterator<Item = (usize, u64)> {
-    counters.iter().copied().enumerate().filter(|&(_, count)| count > 0)
+    counters
+        .iter()
+        .copied()
+        .enumerate()
+        .filter(|&(_, count)| count > 0)
 }
 
 impl Placing {

@@ -59,7 +59,9 @@ pub struct BlockRule {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BadRule {
     /// The first word is no kind of rule.
-    #[error("blocklist rule {text:?} begins with none of prefix, notPrefix, sub, notSub, regex, notRegex")]
+    #[error(
+        "blocklist rule {text:?} begins with none of prefix, notPrefix, sub, notSub, regex, notRegex"
+    )]
     Kind {
         /// The rule as written.
         text: String,
@@ -86,11 +88,18 @@ impl BlockRule {
             Some((word, expression)) => (word, expression.trim_start()),
             None => (text, ""),
         };
-        let Some(kind) = BlockKind::ALL.into_iter().find(|kind| kind.as_str() == word) else {
-            return Err(BadRule::Kind { text: text.to_owned() });
+        let Some(kind) = BlockKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+        else {
+            return Err(BadRule::Kind {
+                text: text.to_owned(),
+            });
         };
         if expression.is_empty() {
-            return Err(BadRule::Expression { text: text.to_owned() });
+            return Err(BadRule::Expression {
+                text: text.to_owned(),
+            });
         }
         let mut patterns = Patterns::default();
         let condition = match kind {
@@ -125,7 +134,10 @@ mod tests {
     fn a_text_is_made_canonical() {
         let rule = BlockRule::parse("  notRegex \t ^a  b$ ").unwrap();
         assert_eq!(rule.text, "notRegex ^a  b$");
-        assert_eq!((rule.kind, &rule.expression[..]), (BlockKind::NotRegex, "^a  b$"));
+        assert_eq!(
+            (rule.kind, &rule.expression[..]),
+            (BlockKind::NotRegex, "^a  b$")
+        );
     }
 
     #[test]

@@ -77,7 +77,10 @@ impl<'a> Subject<'a> {
     /// With its tags.
     #[inline]
     pub fn new(name: &'a [u8]) -> Subject<'a> {
-        Subject { name, head: head(name) }
+        Subject {
+            name,
+            head: head(name),
+        }
     }
 }
 
@@ -98,7 +101,10 @@ fn short_head(text: &[u8]) -> u128 {
     match (text.first_chunk(), text.last_chunk()) {
         // The halves overlap: where they do they agree.
         (Some(first), Some(last)) => word(first) | word(last) << (8 * (text.len() - 8)),
-        _ => text.iter().rev().fold(0, |word, &byte| word << 8 | u128::from(byte)),
+        _ => text
+            .iter()
+            .rev()
+            .fold(0, |word, &byte| word << 8 | u128::from(byte)),
     }
 }
 
@@ -114,7 +120,8 @@ impl Matcher {
         // A zero byte in a prefix could not be told from the padding of a short name.
         let decided_by_head = size == prefix.len() && !prefix.contains(&0);
         let set = |text: &String| (!text.is_empty()).then(|| text.clone());
-        let finder = |text: &String| set(text).map(|text| Finder::new(text.as_bytes()).into_owned());
+        let finder =
+            |text: &String| set(text).map(|text| Finder::new(text.as_bytes()).into_owned());
         let conditions = Conditions {
             prefix: (!decided_by_head).then(|| prefix.to_vec()),
             not_prefix: set(&patterns.not_prefix).map(String::into_bytes),
@@ -170,12 +177,23 @@ fn compile(key: &'static str, expression: &str) -> Result<Option<Regex>, BadPatt
 impl Conditions {
     /// The cheap ones first.
     fn hold(&self, name: &[u8]) -> bool {
-        self.prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix))
-            && !self.not_prefix.as_ref().is_some_and(|prefix| name.starts_with(prefix))
+        self.prefix
+            .as_ref()
+            .is_none_or(|prefix| name.starts_with(prefix))
+            && !self
+                .not_prefix
+                .as_ref()
+                .is_some_and(|prefix| name.starts_with(prefix))
             && self.sub.as_ref().is_none_or(|sub| sub.find(name).is_some())
-            && self.not_sub.as_ref().is_none_or(|sub| sub.find(name).is_none())
+            && self
+                .not_sub
+                .as_ref()
+                .is_none_or(|sub| sub.find(name).is_none())
             && self.regex.as_ref().is_none_or(|regex| regex.is_match(name))
-            && !self.not_regex.as_ref().is_some_and(|regex| regex.is_match(name))
+            && !self
+                .not_regex
+                .as_ref()
+                .is_some_and(|regex| regex.is_match(name))
     }
 }
 

@@ -79,7 +79,9 @@ impl Table {
     /// The first rule of the blocklist that a name meets.
     #[inline]
     pub fn blocked_by(&self, name: &Subject) -> Option<usize> {
-        self.blocklist.iter().position(|rule| rule.matcher().accepts(name))
+        self.blocklist
+            .iter()
+            .position(|rule| rule.matcher().accepts(name))
     }
 
     /// Appends those who take a line of this name to `takers`, in the order of the routes. A route gives a destination
@@ -102,15 +104,16 @@ impl TableRoute {
     #[inline]
     fn takers(&self, route: usize, name: &Subject, takers: &mut Vec<Taker>) {
         let before = takers.len();
+        let mut beyond_all = 0;
         for &(destination, ref matcher) in &self.destinations {
             if !matcher.accepts(name) {
                 continue;
             }
             let taker = Taker { route, destination };
             // Listed in ascending order, as they mostly are, no destination can come twice.
-            let ascending = takers[before..].last().is_none_or(|last| last.destination < destination);
-            if ascending || !takers[before..].contains(&taker) {
+            if destination >= beyond_all || !takers[before..].contains(&taker) {
                 takers.push(taker);
+                beyond_all = beyond_all.max(destination + 1);
             }
             if self.kind == RouteKind::SendFirstMatch {
                 break;

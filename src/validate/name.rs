@@ -58,7 +58,14 @@ const UNDERSCORE: u8 = 4;
 fn class(byte: u8) -> u8 {
     let forbidden = (byte < 0x21) | (byte == 0x7f);
     let mark = (byte == b';') | (byte == b'=');
-    u8::from(forbidden) * FORBIDDEN | u8::from(mark) * MARK | u8::from(byte == b'_') * UNDERSCORE
+    let classes = [
+        (forbidden, FORBIDDEN),
+        (mark, MARK),
+        (byte == b'_', UNDERSCORE),
+    ];
+    classes
+        .iter()
+        .fold(0, |all, &(is, class)| all | (u8::from(is) * class))
 }
 
 const LANES: usize = 16;
@@ -112,7 +119,9 @@ fn has_pair(text: &[u8], byte: u8, distance: usize) -> bool {
     let text = &text[..later.len()];
     let (Some(last), Some(last_later)) = (text.last_chunk(), later.last_chunk()) else {
         let pairs = text.iter().zip(later);
-        return pairs.fold(false, |seen, (&one, &other)| seen | ((one == byte) & (other == byte)));
+        return pairs.fold(false, |seen, (&one, &other)| {
+            seen | ((one == byte) & (other == byte))
+        });
     };
     let mut lanes = [0; LANES];
     add_pairs(&mut lanes, last, last_later, byte);
@@ -153,7 +162,9 @@ impl Styles {
 /// One style, `unit` and `mtype`, and two dots, which make a third tag.
 fn is_metrics20(path: &[u8], styles: &Styles) -> bool {
     let nodes = || path.split(|&byte| byte == b'.');
-    let has = |equals: &[u8], is: &[u8]| nodes().any(|node| node.starts_with(equals) || node.starts_with(is));
+    let has = |equals: &[u8], is: &[u8]| {
+        nodes().any(|node| node.starts_with(equals) || node.starts_with(is))
+    };
     !(styles.equals && styles.is)
         && has(b"unit=", b"unit_is_")
         && has(b"mtype=", b"mtype_is_")
@@ -161,7 +172,8 @@ fn is_metrics20(path: &[u8], styles: &Styles) -> bool {
 }
 
 fn is_strict(path: &[u8]) -> bool {
-    let refused = |byte: u8| u8::from(!(byte.is_ascii_alphanumeric() | matches!(byte, b'_' | b'.' | b'-')));
+    let refused =
+        |byte: u8| u8::from(!(byte.is_ascii_alphanumeric() | matches!(byte, b'_' | b'.' | b'-')));
     classes(path, refused) == 0 && has_clean_dots(path)
 }
 
@@ -172,7 +184,9 @@ pub fn has_clean_dots(path: &[u8]) -> bool {
 
 /// Appends the path to `into` with runs of dots made one, leading and trailing ones left out.
 pub fn clean_dots(path: &[u8], into: &mut Vec<u8>) {
-    let nodes = path.split(|&byte| byte == b'.').filter(|node| !node.is_empty());
+    let nodes = path
+        .split(|&byte| byte == b'.')
+        .filter(|node| !node.is_empty());
     for (index, node) in nodes.enumerate() {
         if index > 0 {
             into.push(b'.');
@@ -235,7 +249,10 @@ mod tests {
     fn metrics20_is_judged_by_its_own_level_alone() {
         let medium = rules(Level::Strict, LevelM20::Medium);
         assert_eq!(check(&medium, b"unit=B.mtype=gauge.host=\xe9"), Ok(()));
-        assert_eq!(check(&medium, b"unit=B.mtype=gauge"), Err(Reason::Metrics20));
+        assert_eq!(
+            check(&medium, b"unit=B.mtype=gauge"),
+            Err(Reason::Metrics20)
+        );
         let none = rules(Level::Strict, LevelM20::None);
         assert_eq!(check(&none, b"unit=B.mtype=gauge"), Ok(()));
         assert_eq!(check(&none, b"unit=B\x01"), Err(Reason::Name));
@@ -247,6 +264,9 @@ mod tests {
         assert_eq!(check(&medium, b"cpu;host=a;b_is_c=d"), Ok(()));
         assert_eq!(check(&medium, b";host=a"), Err(Reason::Name));
         assert_eq!(check(&medium, b"cpu;host"), Err(Reason::Tags));
-        assert_eq!(check(&rules(Level::None, LevelM20::Medium), b";host"), Ok(()));
+        assert_eq!(
+            check(&rules(Level::None, LevelM20::Medium), b";host"),
+            Ok(())
+        );
     }
 }

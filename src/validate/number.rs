@@ -14,7 +14,7 @@ const fn repeated(byte: u8) -> u64 {
 /// The high bit of every byte that is ten or more: that is not a digit, where [`ZEROS`] were taken off by exclusive or.
 #[inline]
 fn ten_or_more(word: u64) -> u64 {
-    ((word & !HIGH) + repeated(0x80 - 10) | word) & HIGH
+    (((word & !HIGH) + repeated(0x80 - 10)) | word) & HIGH
 }
 
 /// The length of the value at the end of a text, given the text's last eight bytes, if there is a blank before it and
@@ -24,7 +24,7 @@ fn ten_or_more(word: u64) -> u64 {
 pub fn short_value(tail: &[u8; 8]) -> Option<usize> {
     let tail = u64::from_le_bytes(*tail);
     let others = tail ^ repeated(b' ');
-    let blanks = !((others & !HIGH) + !HIGH | others) & HIGH;
+    let blanks = !(((others & !HIGH) + !HIGH) | others) & HIGH;
     // Of a little-endian word the last byte is the highest one.
     let size = blanks.leading_zeros() / 8;
     if size == 0 || size == 8 {
@@ -54,11 +54,18 @@ pub fn value(text: &[u8]) -> Result<(), Reason> {
     if is_decimal(text) {
         return Ok(());
     }
-    let word = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    let word = text
+        .strip_prefix(b"-")
+        .or(text.strip_prefix(b"+"))
+        .unwrap_or(text);
     let not_finite = [&b"nan"[..], b"inf", b"infinity"]
         .iter()
         .any(|spelling| word.eq_ignore_ascii_case(spelling));
-    Err(if not_finite { Reason::Nan } else { Reason::Value })
+    Err(if not_finite {
+        Reason::Nan
+    } else {
+        Reason::Value
+    })
 }
 
 /// Digits with or without a point, and an exponent or not.
@@ -127,7 +134,8 @@ pub fn is_usual_timestamp(text: &[u8; 10]) -> bool {
     let [front @ .., _, _] = text;
     let [_, _, back @ ..] = text;
     let digits = |part: &[u8; 8]| u64::from_le_bytes(*part) ^ ZEROS;
-    ten_or_more(digits(front)) | ten_or_more(digits(back)) == 0 && (text[0] < b'4' || fits_u32(text))
+    ten_or_more(digits(front)) | ten_or_more(digits(back)) == 0
+        && (text[0] < b'4' || fits_u32(text))
 }
 
 /// Whether the digits, leading zeros aside, are at most 4294967295.
@@ -205,12 +213,16 @@ mod tests {
 
     #[test]
     fn short_values_are_found() {
-        for text in ["0", "42", "98.25", "-1.5", "-7", "4096.00", ".5", "5.", "1234567"] {
+        for text in [
+            "0", "42", "98.25", "-1.5", "-7", "4096.00", ".5", "5.", "1234567",
+        ] {
             let line = format!("some.name {text}");
             let tail = line.as_bytes().last_chunk().expect("long enough");
             assert_eq!(short_value(tail), Some(text.len()), "{text}");
         }
-        for text in ["", "-", ".", "-.", "1.2.3", "--1", "12345678", "1e5", "1\t2", "x"] {
+        for text in [
+            "", "-", ".", "-.", "1.2.3", "--1", "12345678", "1e5", "1\t2", "x",
+        ] {
             let line = format!("some.name {text}");
             let tail = line.as_bytes().last_chunk().expect("long enough");
             assert_eq!(short_value(tail), None, "{text}");
@@ -219,10 +231,21 @@ mod tests {
 
     #[test]
     fn not_finite_in_any_spelling() {
-        for text in ["nan", "NaN", "-nan", "+NAN", "inf", "-Inf", "infinity", "+INFINITY"] {
+        for text in [
+            "nan",
+            "NaN",
+            "-nan",
+            "+NAN",
+            "inf",
+            "-Inf",
+            "infinity",
+            "+INFINITY",
+        ] {
             assert_eq!(value(text.as_bytes()), Err(Reason::Nan), "{text}");
         }
-        for text in ["", "-", "infinit", "nano", "--nan", "1,5", "0x10", "1_000", ".", "e5", "1e"] {
+        for text in [
+            "", "-", "infinit", "nano", "--nan", "1,5", "0x10", "1_000", ".", "e5", "1e",
+        ] {
             assert_eq!(value(text.as_bytes()), Err(Reason::Value), "{text}");
         }
     }

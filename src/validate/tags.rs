@@ -57,10 +57,28 @@ mod tests {
 
     #[test]
     fn keys_and_values_are_needed() {
-        for tags in ["", ";k=v", ";k=v;a=b", ";k=v=w", ";k=v!", ";k=a~", ";k=\u{e9}"] {
+        for tags in [
+            "",
+            ";k=v",
+            ";k=v;a=b",
+            ";k=v=w",
+            ";k=v!",
+            ";k=a~",
+            ";k=\u{e9}",
+        ] {
             assert!(are_well_formed(tags.as_bytes()), "{tags}");
         }
-        for tags in [";", ";;", ";k", ";k=", ";=v", ";k=v;", ";k!=v", ";k=~v", ";k=v;;a=b"] {
+        for tags in [
+            ";",
+            ";;",
+            ";k",
+            ";k=",
+            ";=v",
+            ";k=v;",
+            ";k!=v",
+            ";k=~v",
+            ";k=v;;a=b",
+        ] {
             assert!(!are_well_formed(tags.as_bytes()), "{tags}");
         }
     }
