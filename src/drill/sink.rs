@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::Backlog;
 use nix::{setsockopt_impl, sockopt_impl};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv, sockopt};
@@ -310,27 +311,28 @@ impl Reader {
         self.books.changed.notify_all();
     }
 
+    /// Accepts all that wait: thousands may come at once, and a pass costs more the more there are.
     fn accept(&mut self) -> io::Result<()> {
         let Some(listener) = &self.listener else {
             return Ok(());
         };
-        match listener.accept() {
-            Ok((socket, _)) => {
-                socket.set_nonblocking(true)?;
-                self.connections.push(Connection {
-                    socket,
-                    rest: Vec::new(),
-                });
-                self.books.lock().opened();
-                self.books.changed.notify_all();
-                Ok(())
+        loop {
+            match listener.accept() {
+                Ok((socket, _)) => {
+                    socket.set_nonblocking(true)?;
+                    self.connections.push(Connection {
+                        socket,
+                        rest: Vec::new(),
+                    });
+                    self.books.lock().opened();
+                    self.books.changed.notify_all();
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Ok(()),
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                    _ => return Err(error),
+                },
             }
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock
-                | io::ErrorKind::Interrupted
-                | io::ErrorKind::ConnectionAborted => Ok(()),
-                _ => Err(error),
-            },
         }
     }
 
@@ -379,12 +381,7 @@ impl Reader {
 
     fn reset(&mut self) -> io::Result<()> {
         // Those that wait to be accepted are connected as far as their senders know.
-        while let Some(before) = self.listener.is_some().then_some(self.connections.len()) {
-            self.accept()?;
-            if self.connections.len() == before {
-                break;
-            }
-        }
+        self.accept()?;
         for index in (0..self.connections.len()).rev() {
             let connection = &mut self.connections[index];
             deafen(&connection.socket)?;
@@ -452,6 +449,9 @@ impl Books {
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
+    // Listening anew changes the length of the queue, which std has at 128: a connection that finds it full
+    // is delayed by a second.
+    nix::sys::socket::listen(&listener, Backlog::new(4096)?)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -459,7 +459,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Makes the kernel drop every further segment unseen.
 ///
 /// Without it a reset would race with the sender: what arrives between the last read and the close is
-/// acknowledged and then thrown away, and a relay that believes acknowledgements could not but lose it.
+/// acknowledged and then thrown away, and a relay that believes acknowledgements could not but lose it. And
+/// against a fast sender, reading on until there is nothing left can take for ever.
 fn deafen(socket: &TcpStream) -> io::Result<()> {
     const DROP: libc::sock_filter = libc::sock_filter {
         code: (libc::BPF_RET | libc::BPF_K) as u16,
