@@ -313,7 +313,8 @@ impl Instance {
         })
     }
 
-    fn log_end(&self) -> String {
+    /// The end of the log, for a message.
+    pub(super) fn log_end(&self) -> String {
         let log = self.log();
         let from = log.ceil_char_boundary(log.len().saturating_sub(LOG_END));
         log[from..].to_owned()

@@ -114,7 +114,7 @@ impl Plan {
             return Err(Error::Ended {
                 binary: self.binary.clone(),
                 status: end,
-                log: instance.log(),
+                log: instance.log_end(),
             });
         }
         // What it wrote last, and whether it ended in the middle of a line.
