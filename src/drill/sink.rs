@@ -2,27 +2,18 @@
 //!
 //! One thread does all of it, so that a fault is in force, everywhere, when the call that orders it returns.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+mod connection;
+mod reader;
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-
-use nix::sys::socket::Backlog;
-use nix::{setsockopt_impl, sockopt_impl};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvFlags, recv, sockopt};
+use std::time::Duration;
 
 use super::{Account, Clock};
-
-/// The most that is read from a connection at a time.
-const READ: usize = 256 * 1024;
-/// A line longer than this is none of ours.
-const LONGEST: usize = 64 * 1024;
-/// How finely a slow sink's bytes are dealt out.
-const SLICE: Duration = Duration::from_millis(10);
+use reader::Reader;
 
 /// A TCP listener on loopback that ticks off every numbered line.
 #[derive(Debug)]
@@ -60,25 +51,14 @@ impl Sink {
 
     /// Starts a sink on this address.
     pub fn start_at(address: SocketAddr, clock: Clock) -> io::Result<Self> {
-        let listener = listen(address)?;
-        let address = listener.local_addr()?;
         let books = Arc::new(Books {
             account: Mutex::new(Account::new(clock)),
             changed: Condvar::new(),
         });
         let (orders, taken) = mpsc::channel();
         let (woken, wake) = io::pipe()?;
-        let reader = Reader {
-            address,
-            clock,
-            books: books.clone(),
-            orders: taken,
-            woken,
-            listener: Some(listener),
-            connections: Vec::new(),
-            pace: Pace::Free,
-            buffer: vec![0; READ],
-        };
+        let reader = Reader::bind(address, clock, books.clone(), taken, woken)?;
+        let address = reader.address();
         let thread = std::thread::Builder::new()
             .name("drill-sink".into())
             .spawn(move || reader.run())?;
@@ -178,311 +158,8 @@ impl Drop for Sink {
     }
 }
 
-/// The sink's thread.
-struct Reader {
-    address: SocketAddr,
-    clock: Clock,
-    books: Arc<Books>,
-    orders: Receiver<(Order, Done)>,
-    woken: io::PipeReader,
-    listener: Option<TcpListener>,
-    connections: Vec<Connection>,
-    pace: Pace,
-    buffer: Vec<u8>,
-}
-
-struct Connection {
-    socket: TcpStream,
-    /// The bytes read that are not yet a whole line.
-    rest: Vec<u8>,
-}
-
-enum Pace {
-    Free,
-    Stopped,
-    Slow {
-        slice: usize,
-        left: usize,
-        until: Instant,
-    },
-}
-
-enum State {
-    Open,
-    Drained,
-    Closed,
-}
-
-impl Reader {
-    fn run(mut self) {
-        loop {
-            match self.pass() {
-                Ok(true) => {}
-                Ok(false) => return,
-                // Nothing here fails but for want of descriptors or memory: no verdict could be trusted.
-                Err(error) => panic!("the sink cannot go on: {error}"),
-            }
-        }
-    }
-
-    /// Waits for something to do and does it; false at the end.
-    fn pass(&mut self) -> io::Result<bool> {
-        let allowed = self.allowed();
-        let watched = if allowed > 0 {
-            self.connections.len()
-        } else {
-            0
-        };
-        let timeout = match self.pace {
-            Pace::Slow { until, left: 0, .. } => Some(until - Instant::now().min(until)),
-            _ => None,
-        };
-        let ready = {
-            let connections = self.connections[..watched].iter();
-            let mut fds: Vec<PollFd<'_>> = [self.woken.as_fd()]
-                .into_iter()
-                .chain(connections.map(|c| c.socket.as_fd()))
-                .chain(self.listener.iter().map(|l| l.as_fd()))
-                .map(|fd: BorrowedFd<'_>| PollFd::from_borrowed_fd(fd, PollFlags::IN))
-                .collect();
-            let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
-            match poll(&mut fds, timeout.as_ref()) {
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => return Ok(true),
-                Err(error) => return Err(error.into()),
-            }
-            fds.iter()
-                .map(|fd| !fd.revents().is_empty())
-                .collect::<Vec<bool>>()
-        };
-        // From the end, as a connection that closes makes room for the last one.
-        for index in (0..watched).rev().filter(|&index| ready[1 + index]) {
-            self.read(index)?;
-        }
-        if ready.get(1 + watched) == Some(&true) {
-            self.accept()?;
-        }
-        if ready[0] {
-            return self.obey();
-        }
-        Ok(true)
-    }
-
-    /// How many bytes may be read now.
-    fn allowed(&mut self) -> usize {
-        match &mut self.pace {
-            Pace::Free => READ,
-            Pace::Stopped => 0,
-            Pace::Slow { slice, left, until } => {
-                let now = Instant::now();
-                if now >= *until {
-                    (*left, *until) = (*slice, now + SLICE);
-                }
-                *left
-            }
-        }
-    }
-
-    fn read(&mut self, index: usize) -> io::Result<()> {
-        let allowed = self.allowed().min(READ);
-        if allowed == 0 {
-            return Ok(());
-        }
-        let connection = &mut self.connections[index];
-        let (state, bytes) = connection.read(&mut self.buffer[..allowed], &self.clock, &self.books);
-        if let Pace::Slow { left, .. } = &mut self.pace {
-            *left -= bytes;
-        }
-        if let State::Closed = state {
-            self.close(index, true);
-        }
-        Ok(())
-    }
-
-    /// Drops a connection; the unfinished line at its end is torn, unless we cut it ourselves.
-    fn close(&mut self, index: usize, by_peer: bool) {
-        let connection = self.connections.swap_remove(index);
-        let mut account = self.books.lock();
-        if by_peer && !connection.rest.is_empty() {
-            account.tear(&connection.rest);
-        }
-        account.closed();
-        drop(account);
-        self.books.changed.notify_all();
-    }
-
-    /// Accepts all that wait: thousands may come at once, and a pass costs more the more there are.
-    fn accept(&mut self) -> io::Result<()> {
-        let Some(listener) = &self.listener else {
-            return Ok(());
-        };
-        loop {
-            match listener.accept() {
-                Ok((socket, _)) => {
-                    socket.set_nonblocking(true)?;
-                    self.connections.push(Connection {
-                        socket,
-                        rest: Vec::new(),
-                    });
-                    self.books.lock().opened();
-                    self.books.changed.notify_all();
-                }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Ok(()),
-                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
-                    _ => return Err(error),
-                },
-            }
-        }
-    }
-
-    /// Carries out the orders given; false when one of them was to end.
-    fn obey(&mut self) -> io::Result<bool> {
-        let _ = self.woken.read(&mut [0; 64])?;
-        while let Ok((order, done)) = self.orders.try_recv() {
-            let result = match order {
-                Order::Refuse => {
-                    self.listener = None;
-                    Ok(())
-                }
-                Order::Reset => self.reset(),
-                Order::Hang => {
-                    self.pace = Pace::Stopped;
-                    Ok(())
-                }
-                Order::Slow(rate) => {
-                    let slice = (rate as usize / 100).max(1);
-                    self.pace = Pace::Slow {
-                        slice,
-                        left: slice,
-                        until: Instant::now() + SLICE,
-                    };
-                    Ok(())
-                }
-                Order::Resume => self.resume(),
-                Order::End => {
-                    let _ = done.send(Ok(()));
-                    return Ok(false);
-                }
-            };
-            // The caller waits, or has gone: nothing depends on it here.
-            let _ = done.send(result);
-        }
-        Ok(true)
-    }
-
-    fn resume(&mut self) -> io::Result<()> {
-        self.pace = Pace::Free;
-        if self.listener.is_none() {
-            self.listener = Some(listen(self.address)?);
-        }
-        Ok(())
-    }
-
-    fn reset(&mut self) -> io::Result<()> {
-        // Those that wait to be accepted are connected as far as their senders know.
-        self.accept()?;
-        for index in (0..self.connections.len()).rev() {
-            let connection = &mut self.connections[index];
-            deafen(&connection.socket)?;
-            // Segments that came while a read held the socket are only queued when that read returns, so
-            // the queue is empty only once it was found empty twice.
-            let mut empty = 0;
-            while empty < 2 {
-                match connection
-                    .read(&mut self.buffer, &self.clock, &self.books)
-                    .0
-                {
-                    State::Open => empty = 0,
-                    State::Drained => empty += 1,
-                    State::Closed => break,
-                }
-            }
-            sockopt::set_socket_linger(&connection.socket, Some(Duration::ZERO))?;
-            self.close(index, false);
-        }
-        Ok(())
-    }
-}
-
-impl Connection {
-    /// Reads once and enters what came; also tells how many bytes that were.
-    fn read(&mut self, buffer: &mut [u8], clock: &Clock, books: &Books) -> (State, usize) {
-        let bytes = match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
-            Ok((0, _)) => return (State::Closed, 0),
-            Ok((bytes, _)) => bytes,
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return (State::Drained, 0),
-            Err(_) => return (State::Closed, 0),
-        };
-        let mut account = books.lock();
-        account.read(bytes);
-        self.enter(&buffer[..bytes], clock.micros(), &mut account);
-        drop(account);
-        books.changed.notify_all();
-        (State::Open, bytes)
-    }
-
-    fn enter(&mut self, mut bytes: &[u8], now: u64, account: &mut Account) {
-        while let Some(end) = memchr::memchr(b'\n', bytes) {
-            if self.rest.is_empty() {
-                account.line(&bytes[..end], now);
-            } else {
-                self.rest.extend_from_slice(&bytes[..end]);
-                account.line(&self.rest, now);
-                self.rest.clear();
-            }
-            bytes = &bytes[end + 1..];
-        }
-        self.rest.extend_from_slice(bytes);
-        if self.rest.len() > LONGEST {
-            account.tear(&self.rest);
-            self.rest.clear();
-        }
-    }
-}
-
 impl Books {
     fn lock(&self) -> MutexGuard<'_, Account> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    // Listening anew changes the length of the queue, which std has at 128: a connection that finds it full
-    // is delayed by a second.
-    nix::sys::socket::listen(&listener, Backlog::new(4096)?)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-/// Makes the kernel drop every further segment unseen.
-///
-/// Without it a reset would race with the sender: what arrives between the last read and the close is
-/// acknowledged and then thrown away, and a relay that believes acknowledgements could not but lose it. And
-/// against a fast sender, reading on until there is nothing left can take for ever.
-fn deafen(socket: &TcpStream) -> io::Result<()> {
-    const DROP: libc::sock_filter = libc::sock_filter {
-        code: (libc::BPF_RET | libc::BPF_K) as u16,
-        jt: 0,
-        jf: 0,
-        k: 0,
-    };
-    let mut program = [DROP];
-    let program = libc::sock_fprog {
-        len: 1,
-        filter: program.as_mut_ptr(),
-    };
-    nix::sys::socket::setsockopt(socket, AttachFilter, &program)?;
-    Ok(())
-}
-
-// The call that the compiler cannot check is nix's; a `sock_fprog` is the type the kernel wants here.
-sockopt_impl!(
-    /// A classic BPF program that decides which segments a socket sees (socket(7), `SO_ATTACH_FILTER`).
-    AttachFilter,
-    SetOnly,
-    libc::SOL_SOCKET,
-    libc::SO_ATTACH_FILTER,
-    libc::sock_fprog
-);
