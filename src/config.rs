@@ -1,8 +1,8 @@
 //! The config: a file as it was written → compiled, every problem at once → [`Config`], proven.
 //!
-//! What a [`Config`] holds needs no further check: paths are absolute, expressions compile, sizes and durations lie in
-//! their ranges, and no two things claim the same address, path, key or id. Nothing in a file is accepted and then
-//! ignored.
+//! What a [`Config`] holds needs no further check: paths are absolute, expressions compile, sizes
+//! and durations lie in their ranges, and no two things claim the same address, path, key or id.
+//! Nothing in a file is accepted and then ignored.
 
 mod compile;
 mod keys;
@@ -29,7 +29,8 @@ use crate::{spec, validate};
 pub struct Config {
     /// Where it was read from: absolute, symlinks unresolved.
     pub path: PathBuf,
-    /// The bytes that were compiled. After a crash they are compiled again, whatever the file holds by then.
+    /// The bytes that were compiled. After a crash they are compiled again, whatever the file holds
+    /// by then.
     pub source: Vec<u8>,
     /// Where to listen; may be empty, when systemd passes the sockets.
     pub listen: Vec<Listener>,
@@ -130,7 +131,8 @@ impl Config {
         Config::compile(path, &source)
     }
 
-    /// Compiles a config. The path is named in problems, and relative paths in the config are beside it.
+    /// Compiles a config. The path is named in problems, and relative paths in the config are
+    /// beside it.
     pub fn compile(path: &Path, source: &[u8]) -> Result<Config, Problems> {
         compile::compile(path, source, &compile::Surroundings::of_this_process())
     }

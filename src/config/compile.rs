@@ -294,3 +294,99 @@ fn blocklist(report: &mut Report, root: &Section) -> Vec<String> {
     }
     rules
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compiled(
+        text: &str,
+        runtime_directory: Option<&str>,
+        memory: Option<u64>,
+    ) -> Result<Config, Problems> {
+        let surroundings = Surroundings {
+            runtime_directory: runtime_directory.map(PathBuf::from),
+            memory,
+        };
+        compile(
+            Path::new("/etc/baton/baton.toml"),
+            text.as_bytes(),
+            &surroundings,
+        )
+    }
+
+    #[test]
+    fn the_control_socket_is_where_systemd_says() {
+        let control = |text, directory| compiled(text, directory, None).unwrap().supervisor.control;
+        assert_eq!(control("", None), Path::new("/etc/baton/baton.sock"));
+        assert_eq!(
+            control("", Some("/run/baton")),
+            Path::new("/run/baton/control.sock")
+        );
+        let text = "supervisor.control = \"unix:c.sock\"";
+        assert_eq!(
+            control(text, Some("/run/baton")),
+            Path::new("/etc/baton/c.sock")
+        );
+    }
+
+    #[test]
+    fn the_default_control_socket_is_not_a_listener() {
+        let text = "[listen]\nline = [\"unix:baton.sock\"]";
+        let said = compiled(text, None, None).unwrap_err().to_string();
+        assert!(
+            said.contains("supervisor.control: expected a path of its own"),
+            "{said}"
+        );
+        assert!(said.contains("the listener in line 2"), "{said}");
+        compiled(text, Some("/run/baton"), None).unwrap();
+    }
+
+    #[test]
+    fn queues_beyond_a_quarter_of_the_memory_are_warned_about() {
+        let text = "listen.line = [\"unix:a\"]\n[[route]]\nkey = \"a\"\ndestinations = [\"h:1 queue=256MiB\", \"h:2\"]";
+        let warnings = |memory| compiled(text, None, Some(memory)).unwrap().warnings;
+        assert_eq!(warnings(264 << 22), []);
+        let warned = warnings((264 << 22) - 4);
+        assert_eq!(warned.len(), 1);
+        assert_eq!(
+            (warned[0].line, &warned[0].key[..]),
+            (None, "route.destinations.queue")
+        );
+        assert!(
+            warned[0].message.contains("264MiB together") && warned[0].message.contains("1055MiB")
+        );
+    }
+
+    #[test]
+    fn prefixes_of_own_metrics() {
+        for good in ["a", "carbon.relays.{host}.baton", "{host}", "a-b_c.d"] {
+            assert_eq!(check_prefix(good), Ok(()), "{good}");
+        }
+        for bad in ["", ".", "a.", ".a", "a..b", "a b", "{hots}", "a;b=c", "ä"] {
+            assert!(check_prefix(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(source: Vec<u8>) {
+            let _ = Config::compile(Path::new("/c.toml"), &source);
+        }
+
+        /// The shipped files with a stretch of bytes gone: deeper into the compiler than random
+        /// bytes come.
+        #[test]
+        fn no_damage_makes_it_panic(from in 0usize..3000, length in 0usize..200, with in "[\\[\\]={}\",a\n]{0,3}") {
+            for text in [
+                include_str!("../../tests/configs/good/everything.toml"),
+                include_str!("../../tests/configs/bad/out_of_range.toml"),
+            ] {
+                let mut source = text.as_bytes().to_vec();
+                let from = from.min(source.len());
+                source.splice(from..(from + length).min(source.len()), with.bytes());
+                let _ = Config::compile(Path::new("/c.toml"), &source);
+            }
+        }
+    }
+}

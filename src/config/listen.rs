@@ -120,7 +120,8 @@ impl From<ListenAddress> for String {
 }
 
 impl ListenAddress {
-    /// Whether the kernel would refuse to bind both. IPv6 listeners take IPv6 only, so families don't meet.
+    /// Whether the kernel would refuse to bind both. IPv6 listeners take IPv6 only, so families
+    /// don't meet.
     pub fn overlaps(&self, other: &ListenAddress) -> bool {
         match (self, other) {
             (ListenAddress::Tcp(a), ListenAddress::Tcp(b))

@@ -56,7 +56,8 @@ fn route(
         None => Some(RouteKind::SendAllMatch),
     };
     let patterns = patterns(report, &section);
-    // Ids of a route without a key are unlike any other, so that they aren't told to be given twice.
+    // Ids of a route without a key are unlike any other, so that they aren't told to be given
+    // twice.
     let name = key
         .clone()
         .unwrap_or_else(|| format!("line-{}", report.line(section.at)));

@@ -121,7 +121,8 @@ impl Draft {
             .map_err(|message| BadOption::at(option, message))
     }
 
-    /// Notes that an option was given, with a value of which somebody else told that it can't be read.
+    /// Notes that an option was given, with a value of which somebody else told that it can't be
+    /// read.
     pub fn skip(&mut self, option: &str) {
         self.given.push(option.to_owned());
     }
@@ -258,13 +259,10 @@ fn parse_full(text: &str) -> Result<Full, String> {
 }
 
 fn unknown(option: &str) -> String {
-    match nearest(option, OPTIONS) {
-        Some(near) => {
-            format!("unknown option, this version does not have it: did you mean {near}?")
-        }
-        None => format!(
-            "unknown option, this version does not have it: expected one of {}",
-            OPTIONS.join(", ")
-        ),
-    }
+    let known = [&["address"], OPTIONS].concat();
+    let expected = match nearest(option, &known) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("expected one of {}", known.join(", ")),
+    };
+    format!("unknown option, this version does not have it: {expected}")
 }
