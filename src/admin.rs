@@ -1,1 +1,3 @@
-//! The `admin` room.
+//! Administration: what may be seen of a running relay, and how it is shown.
+
+pub mod view;

@@ -1,1 +1,229 @@
-//! The `destination` room.
+//! A destination: from its ring to the wire.
+//!
+//! The task that serves a destination owns nothing: where the connection is in the ring is in the ledger and in the
+//! kernel (`link base + bytes acknowledged`, `+ bytes in the send buffer`), so a successor goes on at the exact byte,
+//! after a hand-over and after a crash alike.
+
+mod backoff;
+mod connect;
+mod file;
+mod tcp;
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::gate::Gate;
+use crate::handover::Registry;
+use crate::ledger::{Cell, Count, DropReason};
+use crate::queue::Ring;
+use crate::spec::{self, Address};
+use crate::sys::{self, Watched};
+
+/// Where lines go.
+#[derive(Debug)]
+pub struct Destination {
+    /// As configured.
+    pub spec: spec::Destination,
+    /// The route it belongs to; empty for one that the config no longer has.
+    pub route: String,
+    /// Its queue.
+    pub ring: Arc<Ring>,
+    gate: Arc<Gate>,
+    registry: Arc<Registry>,
+    link: Mutex<Link>,
+    health: Mutex<Health>,
+    draining: AtomicBool,
+    /// Woken when something outside has changed what the task has to do.
+    changed: Notify,
+}
+
+/// The connection in use.
+#[derive(Debug, Default)]
+struct Link {
+    socket: Option<Arc<Watched>>,
+    cookie: u64,
+    peer: Option<SocketAddr>,
+    /// The ring position of its first byte.
+    base: u64,
+    /// The ring position up to which it was written; `None`: the kernel is to be asked.
+    written: Option<u64>,
+    /// When the kernel was last asked what is acknowledged, and what was written then.
+    asked: Option<(Instant, u64)>,
+    /// Lines wait for company until then.
+    company_until: Option<Instant>,
+    /// It is to be given up at the end of a line: the name means another address now.
+    moving: bool,
+    /// The last connection ended with everything acknowledged and in order.
+    ended_well: bool,
+}
+
+/// What a destination is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It never was up in this worker.
+    Connecting,
+    /// It is connected, the file is open.
+    Up,
+    /// It isn't.
+    Down,
+}
+
+impl State {
+    /// As in the status and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Connecting => "connecting",
+            State::Up => "up",
+            State::Down => "down",
+        }
+    }
+}
+
+/// A destination's state, for people.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// What it is doing.
+    pub state: State,
+    /// The address it is connected to.
+    pub peer: Option<SocketAddr>,
+    /// The last error, until it is up again.
+    pub error: Option<String>,
+}
+
+impl Destination {
+    /// A destination that isn't connected yet.
+    pub fn new(
+        spec: spec::Destination,
+        route: &str,
+        ring: Arc<Ring>,
+        gate: Arc<Gate>,
+        registry: Arc<Registry>,
+    ) -> Destination {
+        Destination {
+            spec,
+            route: route.to_owned(),
+            ring,
+            gate,
+            registry,
+            link: Mutex::default(),
+            health: Mutex::new(Health { state: State::Connecting, peer: None, error: None }),
+            draining: AtomicBool::new(false),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Serves it until the process ends.
+    pub async fn run(self: Arc<Self>) {
+        match &self.spec.address {
+            Address::Tcp { host, port, .. } => self.run_tcp(host, *port).await,
+            Address::File(path) => self.run_file(path).await,
+        }
+    }
+
+    /// Goes on with this connection, which a predecessor made; the ledger names it as the ring's link. `None`: there is none.
+    pub fn take_over(&self, socket: Option<Arc<Watched>>) {
+        let mut link = self.link();
+        let cookie = self.ring.cell(Cell::Link);
+        *link = Link::default();
+        if let Some(socket) = socket {
+            link.peer = connect::peer(socket.get_ref());
+            link.moving = !connect::is_literal_for(&self.spec.address, link.peer);
+            link.base = self.ring.cell(Cell::LinkBase);
+            link.cookie = cookie;
+            link.socket = Some(socket);
+        }
+        drop(link);
+        self.changed.notify_one();
+        self.ring.wake_all();
+    }
+
+    /// The connection in use and its cookie.
+    pub fn socket(&self) -> Option<(u64, Arc<Watched>)> {
+        let link = self.link();
+        link.socket.clone().map(|socket| (link.cookie, socket))
+    }
+
+    /// From now on it hurries: lines wait for no company.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.changed.notify_one();
+    }
+
+    /// Whether everything is acknowledged.
+    pub fn is_drained(&self) -> bool {
+        self.ring.acked() == self.ring.head()
+    }
+
+    /// Gives up what isn't acknowledged and the connection. Returns the lines dropped.
+    pub fn give_up(&self, reason: DropReason) -> u64 {
+        let Some(mut lane) = self.gate.enter() else { return 0 };
+        let lines = self.ring.discard(&mut lane.writer, reason);
+        self.close(&mut self.link());
+        lines
+    }
+
+    /// Its state, for people.
+    pub fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn is_up(&self, peer: Option<SocketAddr>) {
+        let mut health = self.health.lock().unwrap_or_else(|e| e.into_inner());
+        if health.state != State::Up {
+            tracing::info!(destination = self.spec.id, peer = ?peer, "up");
+        }
+        *health = Health { state: State::Up, peer, error: None };
+    }
+
+    /// Says why it is down; in the log once for each new reason.
+    fn is_down(&self, error: String) {
+        let mut health = self.health.lock().unwrap_or_else(|e| e.into_inner());
+        if health.error.as_ref() != Some(&error) {
+            tracing::warn!(destination = self.spec.id, error, "down");
+        }
+        *health = Health { state: State::Down, peer: None, error: Some(error) };
+    }
+
+    /// Lets go of the connection: here, at the peer, at the supervisor.
+    fn close(&self, link: &mut Link) {
+        if let Some(socket) = link.socket.take() {
+            let _already_gone = rustix::net::shutdown(socket.get_ref(), rustix::net::Shutdown::Both);
+            self.registry.release(link.cookie);
+        }
+        link.peer = None;
+        link.written = None;
+    }
+
+    /// Counts what was just written: `from..to`, some of it perhaps for the second time.
+    fn count_sent(&self, writer: &mut crate::ledger::Writer, from: u64, to: u64) {
+        let lines = |from: u64, to: u64| {
+            let bytes = self.ring.bytes(from, (to - from) as usize);
+            memchr::memchr_iter(b'\n', bytes).count() as u64
+        };
+        let before = self.ring.cell(Cell::SentUpTo).clamp(from, to);
+        writer.add(self.ring.counts(), Count::Resent, lines(from, before));
+        writer.add(self.ring.counts(), Count::Sent, lines(before, to));
+        if to > before {
+            writer.set(self.ring.cells(), Cell::SentUpTo, to);
+        }
+        writer.commit();
+    }
+}
+
+/// Whether a socket is the one with that cookie.
+pub fn has_cookie(socket: &Watched, cookie: u64) -> bool {
+    matches!(sys::cookie(socket.get_ref().as_fd()), Ok(found) if found == cookie)
+}

@@ -1,0 +1,145 @@
+//! What may be seen: one document, from which the status, the web API and the metrics are rendered.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::handover::Generation;
+
+/// The state of a worker at one moment. Counters are totals since the service was started, over
+/// all of its workers.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct View {
+    /// Its number.
+    pub generation: u64,
+    /// Its process.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// The config it runs.
+    pub config_hash: String,
+    /// It serves, and isn't stopping.
+    pub serving: bool,
+    /// Sockets to listen on.
+    pub listeners: Vec<ListenerView>,
+    /// Rules that drop lines, in order.
+    pub blocklist: Vec<RuleView>,
+    /// Routes, in order.
+    pub routes: Vec<RouteView>,
+    /// Destinations, in the order of their routes.
+    pub destinations: Vec<DestinationView>,
+    /// Over all listeners.
+    pub totals: Totals,
+    /// Workers there were, the newest last.
+    pub generations: Vec<Generation>,
+}
+
+/// A socket to listen on.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ListenerView {
+    /// `tcp://…`, `udp://…`, `unix:…`, or `internal` for Baton's own metrics.
+    pub address: String,
+    /// `line`, `http` or `internal`.
+    pub kind: String,
+    /// Connections now.
+    pub connections: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections closed.
+    pub closed: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Datagrams that the kernel dropped because they came faster than they were read (UDP).
+    pub kernel_dropped: u64,
+    /// Its lines.
+    #[serde(flatten)]
+    pub totals: Totals,
+}
+
+/// The books of input: `in` = sum of `rejected` + `blocked` + `unrouted` + `routed`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Totals {
+    /// Lines in, empty ones not counted.
+    #[serde(rename = "in")]
+    pub lines: u64,
+    /// Lines rejected, by reason.
+    pub rejected: BTreeMap<&'static str, u64>,
+    /// Lines that the blocklist dropped.
+    pub blocked: u64,
+    /// Lines that no destination took.
+    pub unrouted: u64,
+    /// Lines that at least one destination took.
+    pub routed: u64,
+    /// Lines routed × destinations that took them.
+    pub copies: u64,
+    /// Bytes that a killed worker had read and not queued, with the rest of the lines that were cut.
+    pub lost_by_crash_bytes: u64,
+    /// Bytes that a stop left unread.
+    pub unread_at_stop_bytes: u64,
+}
+
+/// A rule of the blocklist.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RuleView {
+    /// Its text.
+    pub rule: String,
+    /// Lines it dropped.
+    pub blocked: u64,
+}
+
+/// A route.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RouteView {
+    /// Its key.
+    pub key: String,
+    /// As configured.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it matches, those patterns that are set.
+    pub matcher: BTreeMap<&'static str, String>,
+    /// Lines it took.
+    pub lines: u64,
+}
+
+/// The books of a destination: `given` = `acknowledged` + `queued` + sum of `dropped`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DestinationView {
+    /// Its id.
+    pub id: String,
+    /// Its route's key; empty when the config has it no longer and its rest is being delivered.
+    pub route: String,
+    /// As configured.
+    pub address: String,
+    /// `connecting`, `up` or `down`.
+    pub state: &'static str,
+    /// The address it is connected to.
+    pub peer: Option<String>,
+    /// The last error while it isn't up.
+    pub error: Option<String>,
+    /// Lines that routes gave it.
+    pub given: u64,
+    /// Lines acknowledged by its kernel (written, for a file).
+    pub acknowledged: u64,
+    /// Lines in the queue.
+    pub queued: u64,
+    /// Bytes in the queue.
+    pub queued_bytes: u64,
+    /// The size of the queue.
+    pub queue_bytes: u64,
+    /// Lines written for the first time.
+    pub sent: u64,
+    /// Lines written again after a lost connection.
+    pub resent: u64,
+    /// Lines dropped, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Age of the oldest line in the queue, in seconds; 0 when it is empty.
+    pub oldest_age_s: f64,
+    /// `block` or `drop`.
+    pub full: &'static str,
+    /// Connections made (files: openings).
+    pub connects: u64,
+    /// Attempts that failed.
+    pub connect_failures: u64,
+    /// Connections lost.
+    pub disconnects: u64,
+}
