@@ -139,7 +139,7 @@ impl Destination {
         }
         drop(link);
         self.changed.notify_one();
-        self.ring.wake_all();
+        self.ring.taken_over();
     }
 
     /// The connection in use and its cookie.

@@ -219,6 +219,9 @@ pub enum Item {
         /// The config doesn't name it: it came from systemd, or will leave after probation.
         #[serde(default)]
         unlisted: bool,
+        /// It came from systemd: what waits on it at a stop stays there.
+        #[serde(default)]
+        passed: bool,
     },
     /// A client's connection.
     Connection {

@@ -70,6 +70,8 @@ pub struct Listener {
     pub object: Object,
     /// The socket.
     pub socket: Watched,
+    /// It came from systemd.
+    pub passed: bool,
     /// It was removed from the config: its task ends.
     pub leaving: Notify,
 }

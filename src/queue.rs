@@ -167,6 +167,21 @@ impl Ring {
         self.map.bytes(position, len)
     }
 
+    /// Whether nothing is kept: the memory may be replaced.
+    pub fn is_empty(&self) -> bool {
+        self.tail() == self.head()
+    }
+
+    /// Goes on in another memfd, which has the ring's content (none, if it is empty). Only while
+    /// the gate is closed.
+    ///
+    /// # Errors
+    /// As `open`; then nothing has changed.
+    pub fn replace_memory(&self, memory: BorrowedFd<'_>, size: u64) -> io::Result<()> {
+        let size = usize::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
+        self.map.replace(memory, size)
+    }
+
     /// Takes the right to write.
     pub fn append(&self) -> Append<'_> {
         let ages = self.lock.lock().unwrap_or_else(|e| e.into_inner());
@@ -186,8 +201,11 @@ impl Ring {
         true
     }
 
-    /// Wakes everybody who waits for this ring: its positions were moved by another process.
-    pub fn wake_all(&self) {
+    /// Goes on where another process has moved the positions to, and wakes everybody who waits
+    /// for this ring.
+    pub fn taken_over(&self) {
+        let oldest = self.cell(Cell::OldestAt);
+        *self.lock.lock().unwrap_or_else(|e| e.into_inner()) = Ages::new(self.acked(), oldest);
         self.wake_at.store(u64::MAX, Ordering::SeqCst);
         self.filled.notify_one();
         self.drained.notify_waiters();

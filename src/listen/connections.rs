@@ -48,8 +48,9 @@ pub struct State {
     pub splitter: Splitter,
     /// Whole lines that were read and found no room in a blocking ring.
     pub waiting: Vec<u8>,
-    /// Bytes read since the stream began (unix: meaningless).
-    pub received: u64,
+    /// Bytes read since the stream began (unix: meaningless); `None` until the first read here,
+    /// when it is what the ledger says and what is kept.
+    pub received: Option<u64>,
     /// The table, by its address, and the blocking rings in it that the last batch went to.
     pub goes_to: (usize, Vec<usize>),
     /// Something was read: larger reads are worth it.
@@ -108,17 +109,22 @@ impl Connection {
     }
 
     /// Goes on where a predecessor was that said so.
-    pub fn resume(&self, partial: Option<Partial>, ledger: &Ledger) {
+    pub fn resume(&self, partial: Partial) {
+        let Partial { mut bytes, discarding, .. } = partial;
         let mut state = self.state();
-        let (_, offset) = ledger.stream(self.slot);
-        *state = State { warm: true, ..State::default() };
-        state.received = offset.bytes;
-        if let Some(Partial { mut bytes, discarding, .. }) = partial {
-            state.received += bytes.len() as u64;
-            let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
-            state.splitter = Splitter::restore(bytes.split_off(whole), discarding);
-            state.waiting = bytes;
-        }
+        let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
+        state.splitter = Splitter::restore(bytes.split_off(whole), discarding);
+        state.waiting = bytes;
+        state.received = None;
+    }
+
+    /// Adds what was just read.
+    pub fn add_received(&self, state: &mut State, ledger: &Ledger, n: usize) {
+        let before = state.received.unwrap_or_else(|| {
+            let kept = state.splitter.carry().len() + state.waiting.len();
+            ledger.stream(self.slot).1.bytes + kept as u64
+        });
+        state.received = Some(before + n as u64);
     }
 
     /// Goes on after a worker that didn't say where it was: the ledger knows what was queued, the
@@ -149,15 +155,17 @@ impl Connection {
         *state = State { warm: true, ..State::default() };
         state.splitter = Splitter::restore(Vec::new(), discarding);
         state.cut = !clean;
-        state.received = offset.bytes + if self.kind == Kind::Tcp { read } else { 0 };
+        state.received = Some(offset.bytes + if self.kind == Kind::Tcp { read } else { 0 });
         Ok(if clean { Lost::Nothing } else { Lost::Bytes(read) })
     }
 
     /// How far its stream is accounted for, for the ledger.
+    ///
+    /// Only after `add_received`.
     pub fn offset(&self, state: &State) -> Offset {
         let kept = (state.splitter.carry().len() + state.waiting.len()) as u64;
         let bytes = match self.kind {
-            Kind::Tcp => state.received - kept,
+            Kind::Tcp => state.received.unwrap_or(kept) - kept,
             Kind::Unix => kept,
         };
         Offset { bytes, discarding: state.splitter.is_discarding(), receiving: false }

@@ -154,7 +154,7 @@ fn read(
             };
         }
     };
-    state.received += n as u64;
+    connection.add_received(state, &inputs.ledger, n);
     state.warm = true;
     let split = state.splitter.split(&lane.buffer[..kept + n], inputs.limits.max_line);
     if state.cut {
@@ -220,6 +220,7 @@ fn feed_waiting(
     lane: &mut Lane,
     state: &mut State,
 ) -> Result<(), Arc<Ring>> {
+    connection.add_received(state, &inputs.ledger, 0);
     let waiting = std::mem::take(&mut state.waiting);
     let offset = connection.offset(state);
     let Lane { batch, writer, .. } = lane;
@@ -282,18 +283,17 @@ fn note_rejection(connection: &Connection, lines: &[u8], rejection: &Rejection) 
 
 /// The end of a stream: what isn't a whole line is not a line.
 fn end(inputs: &Inputs, connection: &Connection, lane: &mut Lane, state: &mut State) -> Step {
+    if inputs.connections.remove(connection.cookie).is_none() {
+        return Step::End;
+    }
     let unterminated = u64::from(!state.splitter.carry().is_empty());
     lane.writer.add(connection.object, Count::Lines, unterminated);
     lane.writer.add(connection.object, Reason::Unterminated, unterminated);
     lane.writer.add(connection.object, Count::Closed, 1);
-    let offset = crate::ledger::Offset { bytes: state.received, ..Default::default() };
-    lane.writer.set_offset(connection.slot, offset);
     lane.writer.commit();
     state.splitter = Default::default();
     let _already_gone = rustix::net::shutdown(connection.socket.get_ref(), Shutdown::Both);
-    if inputs.connections.remove(connection.cookie).is_some() {
-        inputs.registry.release(connection.cookie);
-    }
+    inputs.registry.release(connection.cookie);
     Step::End
 }
 

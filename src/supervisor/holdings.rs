@@ -76,6 +76,7 @@ impl Holdings {
                 address,
                 cookie: listener.cookie,
                 unlisted: want.is_none(),
+                passed: listener.passed,
             };
             entries.push(Entry::Take(item, listener.fd.clone()));
         }

@@ -3,7 +3,8 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
@@ -146,15 +147,38 @@ impl Words {
 /// Contract, kept by `queue::Ring`, its only user: a range is read only between the moment
 /// its bytes are published (the ring's head moved over them) and the moment they are freed (its tail moved
 /// over them), and is never written in that time. A range is written by one writer at a time (the ring's lock).
+///
+/// The memory can be replaced while nobody reads or writes (the gate is closed). Mappings that were replaced live on until the ring is
+/// dropped, so that a slice stays valid as long as its lifetime says.
 #[derive(Debug)]
 pub struct MappedRing {
-    mapping: Mapping,
-    size: usize,
+    start: AtomicPtr<u8>,
+    size: AtomicUsize,
+    mappings: Mutex<Vec<Mapping>>,
 }
 
 impl MappedRing {
     /// Maps a memfd of `size` bytes, a multiple of the page size.
     pub fn map(fd: BorrowedFd<'_>, size: usize) -> io::Result<MappedRing> {
+        let mapping = Self::map_twice(fd, size)?;
+        Ok(MappedRing {
+            start: AtomicPtr::new(mapping.start),
+            size: AtomicUsize::new(size),
+            mappings: Mutex::new(vec![mapping]),
+        })
+    }
+
+    /// Goes on in another memfd.
+    pub fn replace(&self, fd: BorrowedFd<'_>, size: usize) -> io::Result<()> {
+        let mapping = Self::map_twice(fd, size)?;
+        let mut mappings = self.mappings.lock().unwrap_or_else(|e| e.into_inner());
+        self.start.store(mapping.start, Ordering::Release);
+        self.size.store(size, Ordering::Release);
+        mappings.push(mapping);
+        Ok(())
+    }
+
+    fn map_twice(fd: BorrowedFd<'_>, size: usize) -> io::Result<Mapping> {
         if file_len(fd)? < size as u64 || !size.is_multiple_of(rustix::param::page_size()) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -195,33 +219,38 @@ impl MappedRing {
                 return Err(io::Error::last_os_error());
             }
         }
-        Ok(MappedRing { mapping, size })
+        Ok(mapping)
     }
 
     /// How many bytes it holds.
+    #[inline]
     pub fn size(&self) -> usize {
-        self.size
+        self.size.load(Ordering::Acquire)
     }
 
     /// The published bytes from stream position `position` on.
     #[inline]
     pub fn bytes(&self, position: u64, len: usize) -> &[u8] {
-        assert!(len <= self.size, "a range longer than the ring");
-        let at = (position % self.size as u64) as usize;
-        // SAFETY: `at < size` and `len <= size`, so the range lies in the two halves. By the
-        // contract above nobody writes a published range.
-        unsafe { std::slice::from_raw_parts(self.mapping.start.add(at), len) }
+        let size = self.size();
+        assert!(len <= size, "a range longer than the ring");
+        let at = (position % size as u64) as usize;
+        // SAFETY: `at < size` and `len <= size`, so the range lies in the two halves of the
+        // mapping, which lives as long as `self`. By the contract above nobody writes a published
+        // range, and `start` and `size` don't change while anybody reads.
+        unsafe { std::slice::from_raw_parts(self.start.load(Ordering::Acquire).add(at), len) }
     }
 
     /// Copies `bytes` to stream position `position`, which isn't published yet.
     #[inline]
     pub fn write(&self, position: u64, bytes: &[u8]) {
-        assert!(bytes.len() <= self.size, "a range longer than the ring");
-        let at = (position % self.size as u64) as usize;
+        let size = self.size();
+        assert!(bytes.len() <= size, "a range longer than the ring");
+        let at = (position % size as u64) as usize;
         // SAFETY: in bounds as in `bytes`; the source can't overlap, since by the contract
         // nobody holds a slice of an unpublished range, and there is one writer at a time.
         unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.mapping.start.add(at), bytes.len());
+            let to = self.start.load(Ordering::Acquire).add(at);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
         }
     }
 }
