@@ -1,6 +1,7 @@
 //! Baton, a relay for Graphite metric streams that outlives its own process.
 
 // Level 0: the operating system and time.
+pub mod logging;
 pub mod sys;
 
 // Level 1: pure rooms, and what two processes share.

@@ -18,7 +18,7 @@
 mod age;
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -45,6 +45,7 @@ pub struct Ring {
     cells: Object,
     counts: Object,
     map: MappedRing,
+    memory: Mutex<Arc<OwnedFd>>,
     when_full: WhenFull,
     resend: u64,
     lock: Mutex<Ages>,
@@ -74,7 +75,7 @@ impl Ring {
     pub fn open(
         ledger: Arc<Ledger>,
         id: &str,
-        memory: BorrowedFd<'_>,
+        memory: OwnedFd,
         size: u64,
         when_full: WhenFull,
         resend: u64,
@@ -82,7 +83,7 @@ impl Ring {
         let size = usize::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
         let cells = ledger.object(Kind::Queue, id)?;
         let counts = ledger.object(Kind::Destination, id)?;
-        let map = MappedRing::map(memory, size)?;
+        let map = MappedRing::map(memory.as_fd(), size)?;
         let oldest = ledger.cell(cells, Cell::OldestAt);
         let ages = Ages::new(ledger.cell(cells, Cell::Acked), oldest);
         Ok(Ring {
@@ -90,6 +91,7 @@ impl Ring {
             cells,
             counts,
             map,
+            memory: Mutex::new(Arc::new(memory)),
             when_full,
             resend,
             lock: Mutex::new(ages),
@@ -177,9 +179,16 @@ impl Ring {
     ///
     /// # Errors
     /// As `open`; then nothing has changed.
-    pub fn replace_memory(&self, memory: BorrowedFd<'_>, size: u64) -> io::Result<()> {
+    pub fn replace_memory(&self, memory: OwnedFd, size: u64) -> io::Result<()> {
         let size = usize::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
-        self.map.replace(memory, size)
+        self.map.replace(memory.as_fd(), size)?;
+        *self.memory.lock().unwrap_or_else(|e| e.into_inner()) = Arc::new(memory);
+        Ok(())
+    }
+
+    /// The memfd.
+    pub fn memory(&self) -> Arc<OwnedFd> {
+        self.memory.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
     /// Takes the right to write.

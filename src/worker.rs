@@ -1,1 +1,156 @@
-//! The `worker` room.
+//! A worker: does all the relaying, owns nothing that can't be taken from it.
+//!
+//! The main thread talks with the supervisor and does what it says ([`conversation`]); a tokio runtime beside
+//! it moves metrics. So a freeze is heard at once, however busy the runtime is.
+
+mod assemble;
+mod conversation;
+mod fault;
+mod offered;
+mod own_metrics;
+mod relay;
+mod report;
+mod stop;
+mod web;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{Config, LogFormat, LogLevel};
+use crate::handover::{FromSupervisor, FromWorker, Link, Origin, PROTOCOL};
+use crate::ledger::Ledger;
+use crate::{logging, sys};
+
+/// The exit status of a worker whose supervisor has gone (EX_TEMPFAIL, sysexits.h).
+const ORPHANED: i32 = 75;
+/// The exit status for a config that doesn't compile (EX_CONFIG).
+const BAD_CONFIG: i32 = 78;
+/// The largest config that is passed.
+const MAX_CONFIG: u64 = 64 << 20;
+
+/// Runs a worker, which was started by a supervisor with its control socket as descriptor 3.
+/// Returns the exit status.
+pub fn run(version: &str) -> i32 {
+    sys::ignore_termination_signals();
+    sys::set_process_name(c"baton-worker");
+    sys::raise_open_files();
+    // A thread that panicked may have left anything behind; a fresh process has not.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+    let link = match sys::inherited(sys::CONTROL_FD) {
+        Ok(socket) => Arc::new(Link::new(socket)),
+        Err(_) => {
+            eprintln!("baton worker is started by `baton run`, not by hand");
+            return 64;
+        }
+    };
+    match begin(&link, version) {
+        Ok(begun) => match conversation::hold(begun) {
+            Ok(status) => status,
+            Err(error) => refuse(&link, &error.to_string(), 1),
+        },
+        Err(Refusal { reason, status }) => refuse(&link, &reason, status),
+    }
+}
+
+/// Why a worker can't be.
+struct Refusal {
+    reason: String,
+    status: i32,
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Refusal {
+        Refusal { reason: error.to_string(), status: 1 }
+    }
+}
+
+/// What a worker knows once it was welcomed.
+struct Begun {
+    link: Arc<Link>,
+    version: String,
+    generation: u64,
+    origin: Origin,
+    config: Config,
+    ledger: Arc<Ledger>,
+}
+
+fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
+    fault::point("before-hello");
+    link.send(
+        &FromWorker::Hello {
+            protocol_min: PROTOCOL,
+            protocol_max: PROTOCOL,
+            version: version.to_owned(),
+        },
+        &[],
+    )?;
+    fault::point("after-hello");
+    let (generation, origin, path, mut fds) = match link.receive(true)? {
+        Some((FromSupervisor::Welcome { generation, origin, config, .. }, fds)) => {
+            (generation, origin, config, fds.into_iter())
+        }
+        Some((other, _)) => {
+            let reason = format!("expected a welcome, heard {other:?}");
+            return Err(Refusal { reason, status: 1 });
+        }
+        None => return Err(Refusal { reason: "the supervisor has gone".into(), status: ORPHANED }),
+    };
+    let missing = || Refusal { reason: "the welcome came without the ledger".into(), status: 1 };
+    let ledger = fds.next().ok_or_else(missing)?;
+    let compiled = match fds.next() {
+        // What last worked, whatever the file holds by now.
+        Some(source) => {
+            let source = sys::read_memfd(source.as_fd(), MAX_CONFIG)?;
+            Config::compile(Path::new(&path), &source)
+        }
+        None => Config::load(Path::new(&path)),
+    };
+    let config = compiled
+        .map_err(|problems| Refusal { reason: problems.to_string(), status: BAD_CONFIG })?;
+    logging::init(level_name(config.log.level), format_name(config.log.format));
+    for warning in &config.warnings {
+        tracing::warn!("{}", warning.in_file(&config.path));
+    }
+    fault::point("after-config");
+    let ledger = Arc::new(Ledger::open(ledger.as_fd())?);
+    Ok(Begun {
+        link: link.clone(),
+        version: version.to_owned(),
+        generation,
+        origin,
+        config,
+        ledger,
+    })
+}
+
+fn refuse(link: &Link, reason: &str, status: i32) -> i32 {
+    let refused = FromWorker::Refused { reason: reason.to_owned(), status };
+    if link.send(&refused, &[]).is_err() {
+        eprintln!("baton worker: {reason}");
+    }
+    status
+}
+
+fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    }
+}
+
+fn format_name(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+        LogFormat::Journald => "journald",
+    }
+}

@@ -329,32 +329,37 @@ impl Destination {
     async fn disconnect(&self, socket: &Arc<Watched>, why: Why) {
         let deadline = Instant::now() + LAST_WORDS;
         loop {
-            let Some(mut lane) = self.gate.enter() else {
-                self.gate.opened().await;
-                continue;
-            };
-            let mut link = self.link();
-            if !link.socket.as_ref().is_some_and(|ours| Arc::ptr_eq(ours, socket)) {
-                return;
+            match self.try_disconnect(socket, &why, deadline) {
+                Some(true) => break,
+                Some(false) => sleep(Duration::from_millis(5)).await,
+                None => self.gate.opened().await,
             }
-            self.read_acknowledgements(&mut lane, &mut link, Instant::now());
-            let all_acked = link.written.is_some_and(|written| self.ring.acked() >= written);
-            let wait = matches!(why, Why::PeerClosed) && !all_acked && Instant::now() < deadline;
-            if !wait {
-                self.close(&mut link);
-                link.ended_well = all_acked && matches!(why, Why::PeerClosed | Why::Moved);
-                lane.writer.add(self.ring.counts(), Count::Disconnects, 1);
-                lane.writer.commit();
-                break;
-            }
-            drop(link);
-            drop(lane);
-            sleep(Duration::from_millis(5)).await;
         }
         match why {
             Why::PeerClosed => self.is_down("the peer closed the connection".into()),
             Why::Error(error) => self.is_down(error.to_string()),
             Why::Moved | Why::Replaced => {}
         }
+    }
+
+    /// `None`: the gate is closed. False: the peer has ended its side, and may still acknowledge
+    /// what it got.
+    fn try_disconnect(&self, socket: &Arc<Watched>, why: &Why, deadline: Instant) -> Option<bool> {
+        let mut lane = self.gate.enter()?;
+        let mut link = self.link();
+        if !link.socket.as_ref().is_some_and(|ours| Arc::ptr_eq(ours, socket)) {
+            return Some(true);
+        }
+        let now = Instant::now();
+        self.read_acknowledgements(&mut lane, &mut link, now);
+        let all_acked = link.written.is_some_and(|written| self.ring.acked() >= written);
+        if matches!(why, Why::PeerClosed) && !all_acked && now < deadline {
+            return Some(false);
+        }
+        self.close(&mut link);
+        link.ended_well = all_acked && matches!(why, Why::PeerClosed | Why::Moved);
+        lane.writer.add(self.ring.counts(), Count::Disconnects, 1);
+        lane.writer.commit();
+        Some(true)
     }
 }

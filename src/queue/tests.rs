@@ -11,7 +11,7 @@ fn ring(size: u64, resend: u64) -> (Ring, Writer) {
     let ledger = Arc::new(Ledger::open(ledger.as_fd()).unwrap());
     let memory = memfd("ring", size).unwrap();
     let ring =
-        Ring::open(ledger.clone(), "d", memory.as_fd(), size, WhenFull::Block, resend).unwrap();
+        Ring::open(ledger.clone(), "d", memory, size, WhenFull::Block, resend).unwrap();
     (ring, Writer::new(ledger, 0))
 }
 

@@ -1,0 +1,38 @@
+//! `baton run`.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{VERSION, absolute, exit_code};
+use crate::supervisor::{self, Settings, Start};
+use crate::logging;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The config
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = absolute(&args.config);
+    let settings = Settings::read(&config);
+    logging::init(&settings.log_level, &settings.log_format);
+    let start = Start { binary: own_path()?, config, version: VERSION.to_owned() };
+    Ok(exit_code(supervisor::run(start, settings)?))
+}
+
+/// The path by which this program was started: what it leads to at a reload is what is started
+/// then. (`/proc/self/exe` would name the file that a package manager has replaced meanwhile.)
+fn own_path() -> anyhow::Result<PathBuf> {
+    let name = env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    if name.components().count() > 1 {
+        return Ok(absolute(&name));
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    match env::split_paths(&path).map(|dir| dir.join(&name)).find(|path| path.is_file()) {
+        Some(found) => Ok(absolute(&found)),
+        None => Ok(env::current_exe()?),
+    }
+}

@@ -1,0 +1,161 @@
+//! `baton status`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use serde_json::Value;
+
+use super::ControlArgs;
+use crate::handover::{Answer, Request};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    control: ControlArgs,
+    /// The whole document, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Longer than a supervisor waits for its worker.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let answer = args.control.connect()?.ask(Request::Status, Some(PATIENCE))?;
+    if !matches!(answer, Answer::Status { .. }) {
+        bail!("an answer that isn't a status: {answer:?}");
+    }
+    let document = serde_json::to_value(&answer)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&document)?);
+    } else {
+        print!("{}", for_people(&document));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn for_people(document: &Value) -> String {
+    let (supervisor, worker) = (&document["supervisor"], &document["worker"]);
+    let mut lines = vec![
+        format!(
+            "baton {}, pid {}, {} since {}",
+            text(&supervisor["version"]),
+            supervisor["pid"],
+            text(&supervisor["state"]),
+            text(&supervisor["started_at"])
+        ),
+        format!("config {}", text(&supervisor["config"])),
+    ];
+    if supervisor["full_restart_due"] == true {
+        lines.push(format!(
+            "the supervisor is older than its worker ({}): a full restart is due",
+            text(&worker["version"])
+        ));
+    }
+    if worker.is_null() {
+        lines.push("no worker serves just now".into());
+    } else {
+        let totals = &worker["totals"];
+        lines.push(format!(
+            "worker {}, pid {}, generation {}",
+            text(&worker["version"]),
+            worker["pid"],
+            worker["generation"]
+        ));
+        lines.push(format!(
+            "lines: {} in, {} rejected, {} blocked, {} unrouted, {} routed; lost by crashes: {} bytes",
+            totals["in"],
+            sum(&totals["rejected"]),
+            totals["blocked"],
+            totals["unrouted"],
+            totals["routed"],
+            totals["lost_by_crash_bytes"]
+        ));
+        lines.push(String::new());
+        lines.extend(table(
+            &["LISTENER", "KIND", "CONNECTIONS", "LINES", "REJECTED"],
+            worker["listeners"].as_array(),
+            |l| {
+                let (lines, rejected) = (&l["in"], sum(&l["rejected"]));
+                vec![
+                    text(&l["address"]),
+                    text(&l["kind"]),
+                    l["connections"].to_string(),
+                    lines.to_string(),
+                    rejected.to_string(),
+                ]
+            },
+        ));
+        lines.push(String::new());
+        lines.extend(table(
+            &["DESTINATION", "STATE", "GIVEN", "ACKNOWLEDGED", "QUEUED", "OLDEST", "DROPPED", "ERROR"],
+            worker["destinations"].as_array(),
+            |d| {
+                let age = d["oldest_age_s"].as_f64().unwrap_or(0.0);
+                vec![
+                    text(&d["id"]),
+                    text(&d["state"]),
+                    d["given"].to_string(),
+                    d["acknowledged"].to_string(),
+                    d["queued"].to_string(),
+                    format!("{age:.0}s"),
+                    sum(&d["dropped"]).to_string(),
+                    text(&d["error"]),
+                ]
+            },
+        ));
+    }
+    let generations = document["generations"].as_array();
+    let recent = generations.map(|all| all[all.len().saturating_sub(5)..].to_vec());
+    lines.push(String::new());
+    lines.extend(table(
+        &["GENERATION", "PID", "VERSION", "REASON", "STARTED", "PAUSE", "OUTCOME"],
+        recent.as_ref(),
+        |g| {
+            let pause = g["pause_us"].as_u64().map_or("-".into(), |us| format!("{:.1} ms", us as f64 / 1e3));
+            vec![
+                g["id"].to_string(),
+                g["pid"].to_string(),
+                text(&g["version"]),
+                text(&g["reason"]),
+                text(&g["started_at"]),
+                pause,
+                text(&g["outcome"]),
+            ]
+        },
+    ));
+    lines.join("\n") + "\n"
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// The sum of an object's numbers.
+fn sum(value: &Value) -> u64 {
+    value.as_object().map_or(0, |map| map.values().filter_map(Value::as_u64).sum())
+}
+
+/// Columns as wide as their widest cell.
+fn table(
+    head: &[&str],
+    rows: Option<&Vec<Value>>,
+    cells: impl Fn(&Value) -> Vec<String>,
+) -> Vec<String> {
+    let mut all = vec![head.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>()];
+    all.extend(rows.into_iter().flatten().map(cells));
+    let widths: Vec<usize> = (0..head.len())
+        .map(|column| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    all.iter().map(line).collect()
+}

@@ -1,0 +1,267 @@
+//! From a config and what the supervisor passed to the parts of a worker.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex};
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::Begun;
+use super::offered::Offered;
+use super::relay::{Relay, Resized};
+use super::web::Web;
+use crate::config::Config;
+use crate::destination::Destination;
+use crate::gate::Gate;
+use crate::handover::{Item, Registry};
+use crate::intake::{Intake, Snapshot};
+use crate::ledger::{self, Kind, Ledger};
+use crate::listen::{Connections, Inputs, Limits, Listener};
+use crate::queue::{Ring, WhenFull};
+use crate::route::{BlockRule, Matcher, Table, TableRoute};
+use crate::spec::{self, Full};
+use crate::sys;
+
+/// Puts a worker together. Nothing moves yet: the gate is closed.
+pub(super) fn assemble(
+    begun: Begun,
+    offered: &mut Offered,
+    runtime: Handle,
+    threads: usize,
+) -> io::Result<Arc<Relay>> {
+    let Begun { link, version, generation, config, ledger, .. } = begun;
+    let registry = Arc::new(Registry::new(link));
+    let gate = Arc::new(Gate::new(&ledger, threads));
+    let mut builder = Builder {
+        ledger: &ledger,
+        registry: &registry,
+        gate: &gate,
+        queues: std::mem::take(&mut offered.queues),
+        resized: Vec::new(),
+        respecified: Vec::new(),
+    };
+    let (table, destinations) = builder.table(&config)?;
+    let leaving = builder.leaving()?;
+    let Builder { resized, respecified, .. } = builder;
+    let object = |kind, name: &str| ledger.object(kind, name);
+    let snapshot = Snapshot {
+        rules: config.rules.clone(),
+        rings: destinations.iter().map(|d| d.ring.clone()).collect(),
+        routes: table
+            .routes
+            .iter()
+            .map(|r| object(Kind::Route, &r.key))
+            .collect::<io::Result<_>>()?,
+        blocklist: table
+            .blocklist
+            .iter()
+            .map(|r| object(Kind::Rule, &r.text))
+            .collect::<io::Result<_>>()?,
+        table,
+    };
+    let inputs = Arc::new(Inputs {
+        ledger: ledger.clone(),
+        gate,
+        intake: Arc::new(Intake::new(snapshot)),
+        registry: registry.clone(),
+        connections: Connections::default(),
+        limits: Limits {
+            max_line: config.input.max_line,
+            max_connections: max_connections(&config),
+            idle_timeout: config.input.idle_timeout,
+        },
+        waiting: AtomicUsize::new(0),
+        stopping: Notify::new(),
+    });
+    let listeners = offered
+        .listeners
+        .drain(..)
+        .map(|(item, socket)| listener(&ledger, item, socket).map(Arc::new))
+        .collect::<io::Result<Vec<_>>>()?;
+    let relay = Arc::new(Relay {
+        generation,
+        version,
+        config_hash: hash(&config.source),
+        internal: ledger.object(Kind::Listener, "internal")?,
+        config,
+        ledger,
+        registry,
+        inputs,
+        destinations,
+        leaving: Mutex::new(leaving),
+        listeners: Mutex::new(listeners),
+        web: Web::default(),
+        history: Mutex::default(),
+        serving: AtomicBool::new(false),
+        resized: Mutex::new(resized),
+        respecified,
+        runtime,
+    });
+    for (item, socket) in offered.connections.drain(..) {
+        relay.add_connection(&item, socket)?;
+    }
+    Ok(relay)
+}
+
+/// The config's limit, or what the limit of open files leaves: each connection is one here and one
+/// in the supervisor.
+fn max_connections(config: &Config) -> usize {
+    let files = sys::raise_open_files() as usize;
+    let others = 256 + 2 * config.routes.iter().map(|r| r.destinations.len()).sum::<usize>();
+    let room = files.saturating_sub(others).clamp(16, ledger::CONNECTIONS);
+    if room < config.input.max_connections {
+        tracing::warn!(
+            max_connections = config.input.max_connections, room, open_files = files,
+            "the limit of open files allows fewer connections than max_connections"
+        );
+    }
+    config.input.max_connections.min(room)
+}
+
+fn listener(ledger: &Ledger, item: Item, socket: OwnedFd) -> io::Result<Listener> {
+    let Item::Listener { kind, address, cookie, unlisted, passed } = item else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a listener"));
+    };
+    if unlisted {
+        tracing::info!(address, kind, "serving a socket that [listen] doesn't name");
+    }
+    Ok(Listener {
+        object: ledger.object(Kind::Listener, &address)?,
+        address,
+        kind,
+        cookie,
+        socket: sys::watch(socket)?,
+        passed,
+        leaving: Notify::new(),
+    })
+}
+
+/// A queue, as the supervisor holds it.
+pub(super) fn queue_item(spec: &spec::Destination, size: u64) -> Item {
+    let destination = spec.id.clone();
+    let spec = serde_json::to_value(spec).unwrap_or_default();
+    Item::Queue { destination, size, spec }
+}
+
+struct Builder<'a> {
+    ledger: &'a Arc<Ledger>,
+    registry: &'a Arc<Registry>,
+    gate: &'a Arc<Gate>,
+    queues: HashMap<String, (u64, serde_json::Value, OwnedFd)>,
+    resized: Vec<Resized>,
+    respecified: Vec<Arc<Destination>>,
+}
+
+impl Builder<'_> {
+    fn table(&mut self, config: &Config) -> io::Result<(Table, Vec<Arc<Destination>>)> {
+        let invalid = |e: String| io::Error::new(io::ErrorKind::InvalidData, e);
+        let mut destinations = Vec::new();
+        let mut routes = Vec::new();
+        for route in &config.routes {
+            let mut takers = Vec::new();
+            for spec in &route.destinations {
+                let matcher = Matcher::new(&spec.patterns).map_err(|e| invalid(e.to_string()))?;
+                takers.push((destinations.len(), matcher));
+                let held = self.queues.get(&spec.id).map(|(_, held, _)| held.clone());
+                let destination = Arc::new(self.destination(spec, &route.key)?);
+                if held.is_some_and(|held| Ok(held) != serde_json::to_value(spec).map_err(drop)) {
+                    self.respecified.push(destination.clone());
+                }
+                self.note_resize(&destination);
+                destinations.push(destination);
+            }
+            routes.push(TableRoute {
+                key: route.key.clone(),
+                kind: route.kind,
+                matcher: Matcher::new(&route.patterns).map_err(|e| invalid(e.to_string()))?,
+                destinations: takers,
+            });
+        }
+        let blocklist = config
+            .blocklist
+            .iter()
+            .map(|rule| BlockRule::parse(rule).map_err(|e| invalid(e.to_string())))
+            .collect::<io::Result<_>>()?;
+        let table = Table {
+            blocklist,
+            routes,
+            first_only: config.first_only,
+            destinations: destinations.len(),
+        };
+        Ok((table, destinations))
+    }
+
+    /// A destination with its ring: the one there is, or a new one.
+    fn destination(&mut self, spec: &spec::Destination, route: &str) -> io::Result<Destination> {
+        let (size, memory) = match self.queues.remove(&spec.id) {
+            Some((size, _, memory)) => (size, memory),
+            None => {
+                let size = ring_size(spec.queue);
+                let memory = sys::memfd("baton-queue", size)?;
+                self.registry.register(&[queue_item(spec, size)], &[memory.as_fd()])?;
+                (size, memory)
+            }
+        };
+        let when_full = match spec.full {
+            Full::Block => WhenFull::Block,
+            Full::Drop => WhenFull::Drop,
+        };
+        let ring = Ring::open(
+            self.ledger.clone(),
+            &spec.id,
+            memory,
+            size,
+            when_full,
+            spec.resend.min(size / 2),
+        )?;
+        let (gate, registry) = (self.gate.clone(), self.registry.clone());
+        Ok(Destination::new(spec.clone(), route, Arc::new(ring), gate, registry))
+    }
+
+    fn note_resize(&mut self, destination: &Arc<Destination>) {
+        let size = ring_size(destination.spec.queue);
+        if destination.ring.size() == size {
+            return;
+        }
+        match sys::memfd("baton-queue", size) {
+            Ok(memory) => {
+                self.resized.push(Resized { destination: destination.clone(), size, memory });
+            }
+            Err(error) => tracing::error!(
+                destination = destination.spec.id, %error, "no memory for the queue's new size"
+            ),
+        }
+    }
+
+    /// Queues whose destination the config no longer has: the rest is delivered to where it was
+    /// meant for.
+    fn leaving(&mut self) -> io::Result<Vec<Arc<Destination>>> {
+        let mut leaving = Vec::new();
+        for (id, (size, spec, memory)) in std::mem::take(&mut self.queues) {
+            match serde_json::from_value::<spec::Destination>(spec.clone()) {
+                Ok(spec) => {
+                    self.queues.insert(id, (size, serde_json::Value::Null, memory));
+                    leaving.push(Arc::new(self.destination(&spec, "")?));
+                }
+                Err(error) => {
+                    tracing::error!(destination = id, %error, "a queue whose destination can't be read");
+                }
+            }
+        }
+        Ok(leaving)
+    }
+}
+
+/// A multiple of the page size, as a ring must be.
+fn ring_size(bytes: u64) -> u64 {
+    bytes.next_multiple_of(rustix::param::page_size() as u64)
+}
+
+/// A short name for a config's content: for people, who compare two of them.
+fn hash(source: &[u8]) -> String {
+    format!("{:016x}", BuildHasherDefault::<DefaultHasher>::default().hash_one(source))
+}

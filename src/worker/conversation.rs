@@ -1,0 +1,324 @@
+//! What a worker hears from its supervisor, and does.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::offered::Offered;
+use super::relay::{Relay, lock};
+use super::stop::Stopping;
+use super::{Begun, ORPHANED, assemble, fault, own_metrics, report};
+use crate::handover::{FromSupervisor, FromWorker, Frozen, Link, Wanted};
+use crate::ledger::LANES;
+use crate::listen::{empty_accept_queue, read_stream};
+use crate::sys;
+
+/// The largest state that a frozen worker can pass.
+const MAX_FROZEN: u64 = 8 << 30;
+
+/// Prepares, serves, and goes, as the supervisor says. Returns the exit status.
+///
+/// # Errors
+/// Why this worker can't be; the supervisor is to be told.
+pub(super) fn hold(begun: Begun) -> io::Result<i32> {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).clamp(2, LANES - 1);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("baton-relay")
+        .enable_all()
+        .build()?;
+    let _context = runtime.enter();
+    let link = begun.link.clone();
+    let wanted = begun
+        .config
+        .listen
+        .iter()
+        .map(|l| Wanted { kind: l.kind.as_str().to_owned(), address: l.address.to_string() })
+        .collect();
+    link.send(&FromWorker::Listeners { wanted }, &[])?;
+    fault::point("after-listeners");
+    let mut offered = Offered::default();
+    if !take_all(&link, &mut offered)? {
+        return Ok(ORPHANED);
+    }
+    let relay = assemble::assemble(begun, &mut offered, runtime.handle().clone(), threads)?;
+    relay.start_tasks();
+    runtime.spawn(own_metrics::send_for_ever(relay.clone()));
+    runtime.spawn(tick(relay.clone(), link.clone()));
+    let config = sys::memfd_with("baton-config", &relay.config.source)?;
+    fault::point("before-ready");
+    let ready = FromWorker::Ready { config_hash: relay.config_hash.clone() };
+    link.send(&ready, &[config.as_fd()])?;
+    fault::point("after-ready");
+    let status = Conversation { link, relay, offered, stopping: None }.hear_until_end();
+    // The runtime's threads may be inside of anything; the process ends without waiting for them.
+    std::process::exit(status?)
+}
+
+/// Takes what the supervisor passes until it says that this is all. False: it has gone.
+fn take_all(link: &Link, offered: &mut Offered) -> io::Result<bool> {
+    loop {
+        match link.receive(true)? {
+            None => return Ok(false),
+            Some((FromSupervisor::All, _)) => return Ok(true),
+            Some((FromSupervisor::Refuse { reason }, _)) => return Err(io::Error::other(reason)),
+            Some((FromSupervisor::Take { batch, items }, fds)) => {
+                let count = fds.len();
+                offered.take(items, fds)?;
+                link.send(&FromWorker::Taken { batch, count }, &[])?;
+                fault::point("after-taken");
+            }
+            Some((FromSupervisor::Released { cookies, queues }, _)) => {
+                offered.connections.retain(|(c, _)| !c.cookie().is_some_and(|c| cookies.contains(&c)));
+                cookies.iter().for_each(|cookie| drop(offered.outbound.remove(cookie)));
+                queues.iter().for_each(|queue| drop(offered.queues.remove(queue)));
+            }
+            Some((other, _)) => {
+                return Err(io::Error::other(format!("did not expect {other:?} while preparing")));
+            }
+        }
+    }
+}
+
+/// Tells the supervisor each second that the runtime turns.
+async fn tick(relay: Arc<Relay>, link: Arc<Link>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        // A full socket says that the supervisor is behind, not that we hang.
+        let _behind = link.try_send(&FromWorker::Tick, &[]);
+        let now = crate::intake::now_ms();
+        for destination in relay.all_destinations() {
+            if let Some(mut lane) = relay.inputs.gate.enter() {
+                destination.ring.note_age(&mut lane.writer, now);
+            }
+        }
+    }
+}
+
+struct Conversation {
+    link: Arc<Link>,
+    relay: Arc<Relay>,
+    offered: Offered,
+    stopping: Option<Stopping>,
+}
+
+impl Conversation {
+    fn hear_until_end(mut self) -> io::Result<i32> {
+        loop {
+            match self.link.receive(true) {
+                Ok(Some((message, fds))) => {
+                    if let Some(status) = self.heard(message, fds)? {
+                        return Ok(status);
+                    }
+                }
+                Ok(None) => return Ok(self.orphaned()),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    return Ok(self.orphaned());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Does what was said. Returns the exit status when this is the end.
+    fn heard(&mut self, message: FromSupervisor, fds: Vec<OwnedFd>) -> io::Result<Option<i32>> {
+        match message {
+            FromSupervisor::Take { batch, items } => {
+                let count = fds.len();
+                self.offered.take(items, fds)?;
+                if !self.relay.serving.load(Ordering::SeqCst) {
+                    self.admit_offered()?;
+                }
+                self.link.send(&FromWorker::Taken { batch, count }, &[])?;
+            }
+            FromSupervisor::Released { cookies, .. } => {
+                for cookie in cookies {
+                    self.relay.inputs.connections.remove(cookie);
+                    self.offered.outbound.remove(&cookie);
+                }
+            }
+            FromSupervisor::Frozen => {
+                fault::point("on-frozen");
+                let state = fds.first().ok_or_else(|| io::Error::other("no state came with it"))?;
+                let frozen = Frozen::decode(&sys::read_memfd(state.as_fd(), MAX_FROZEN)?)?;
+                self.take_over(frozen)?;
+                self.link.send(&FromWorker::Confirmed, &[])?;
+                fault::point("after-confirmed");
+            }
+            FromSupervisor::Recover => {
+                let finished = self.relay.ledger.recover();
+                tracing::debug!(finished, "commits of the dead worker that were finished");
+                self.relay.recover_connections(false);
+                self.link_and_resize();
+                self.link.send(&FromWorker::Confirmed, &[])?;
+                fault::point("after-confirmed");
+            }
+            FromSupervisor::Go => self.go(),
+            FromSupervisor::Freeze { successor } => self.freeze(successor)?,
+            FromSupervisor::Thaw { stale } => self.thaw(stale)?,
+            FromSupervisor::Settled { leaving } => self.settled(&leaving),
+            FromSupervisor::Retire => return Ok(Some(0)),
+            FromSupervisor::Stop { timeout_ms } => self.stop(Duration::from_millis(timeout_ms), 0),
+            FromSupervisor::Report { id } => {
+                let json = serde_json::to_vec(&report::view(&self.relay))?;
+                let memory = sys::memfd_with("baton-status", &json)?;
+                self.link.send(&FromWorker::Report { id }, &[memory.as_fd()])?;
+            }
+            FromSupervisor::History { generations } => *lock(&self.relay.history) = generations,
+            FromSupervisor::Welcome { .. } | FromSupervisor::All | FromSupervisor::Refuse { .. } => {
+                return Err(io::Error::other("did not expect this once prepared"));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Connections and queues that came after the first lot.
+    fn admit_offered(&mut self) -> io::Result<()> {
+        let relay = &self.relay;
+        for (item, socket) in self.offered.connections.drain(..) {
+            let connection = relay.add_connection(&item, socket)?;
+            relay.runtime.spawn(read_stream(relay.inputs.clone(), connection));
+        }
+        for (id, (size, spec, memory)) in self.offered.queues.drain() {
+            let known = relay.all_destinations().into_iter().find(|d| d.spec.id == id);
+            match known {
+                // A successor that failed had put the ring into other memory.
+                Some(known) => known.ring.replace_memory(memory, size)?,
+                None => tracing::warn!(
+                    destination = id, spec = %spec,
+                    "lines for a destination that only the failed config had: they stay queued until a config has it again"
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the frozen worker said.
+    fn take_over(&mut self, frozen: Frozen) -> io::Result<()> {
+        let connections = &self.relay.inputs.connections;
+        let (mut cookies, _) = connections.freeze();
+        cookies.extend(self.offered.outbound.keys());
+        cookies.sort_unstable();
+        if cookies != frozen.cookies {
+            let only = |a: &[u64], b: &[u64]| a.iter().filter(|c| b.binary_search(c).is_err()).count();
+            return Err(io::Error::other(format!(
+                "the old worker holds {} sockets that I wasn't passed, and I was passed {} that it doesn't hold",
+                only(&frozen.cookies, &cookies),
+                only(&cookies, &frozen.cookies),
+            )));
+        }
+        for partial in frozen.partials {
+            match connections.get(partial.cookie) {
+                Some(connection) => connection.resume(partial),
+                None => return Err(io::Error::other("a partial line of an unknown connection")),
+            }
+        }
+        self.link_and_resize();
+        Ok(())
+    }
+
+    fn link_and_resize(&mut self) {
+        self.relay.link_destinations(&mut self.offered.outbound);
+        self.relay.resize_rings();
+        self.relay.inputs.connections.find_free_slots();
+    }
+
+    fn go(&mut self) {
+        fault::point("on-go");
+        self.relay.open();
+        let link = self.link.clone();
+        self.relay.runtime.spawn(async move {
+            // One turn through the runtime's queue: the loops run.
+            tokio::task::yield_now().await;
+            fault::point("before-running");
+            if let Err(error) = link.send(&FromWorker::Running, &[]) {
+                tracing::error!(%error, "the supervisor can't be told");
+            }
+            fault::point("after-running");
+        });
+    }
+
+    fn freeze(&mut self, successor: u64) -> io::Result<()> {
+        fault::point("on-freeze");
+        let frozen = self.relay.freeze();
+        // What was released must be known before the list of what is held.
+        self.relay.registry.flush()?;
+        let memory = sys::memfd_with("baton-frozen", &frozen.encode())?;
+        self.link.send(&FromWorker::Frozen { successor }, &[memory.as_fd()])?;
+        fault::point("after-frozen");
+        self.relay.web.finish();
+        Ok(())
+    }
+
+    fn thaw(&mut self, stale: bool) -> io::Result<()> {
+        tracing::warn!(stale, "the successor failed: going on");
+        if stale {
+            self.relay.ledger.recover();
+            self.relay.recover_connections(true);
+            self.link_and_resize();
+        }
+        self.relay.open();
+        for destination in self.relay.all_destinations() {
+            destination.ring.taken_over();
+        }
+        Ok(())
+    }
+
+    /// Probation is over: what the config no longer has goes.
+    fn settled(&mut self, leaving: &[u64]) {
+        let relay = self.relay.clone();
+        for gone in lock(&relay.listeners).extract_if(.., |l| leaving.contains(&l.cookie)) {
+            tracing::info!(address = gone.address, "no longer listening");
+            gone.leaving.notify_waiters();
+            if gone.kind == "http" {
+                relay.web.close(&gone);
+            } else if gone.is_udp() {
+                crate::listen::drain(&relay.inputs, &gone);
+            } else {
+                for connection in empty_accept_queue(&relay.inputs, &gone) {
+                    relay.runtime.spawn(read_stream(relay.inputs.clone(), connection));
+                }
+            }
+            relay.registry.release(gone.cookie);
+        }
+        for destination in &relay.respecified {
+            report::remember_spec(&relay, destination);
+        }
+        relay.runtime.spawn(super::stop::leave(relay.clone()));
+        super::report::reclaim(&relay);
+    }
+
+    fn stop(&mut self, limit: Duration, status: i32) {
+        match &self.stopping {
+            // Asked again: now.
+            Some(stopping) => stopping.hurry(limit),
+            None => {
+                let link = self.link.clone();
+                let stopping = Stopping::begin(&self.relay, limit, move |summary| {
+                    // Without a supervisor there is nobody to tell.
+                    let _gone = link.send(&FromWorker::Stopped { summary }, &[]);
+                    std::process::exit(status);
+                });
+                self.stopping = Some(stopping);
+            }
+        }
+    }
+
+    /// The supervisor has died. Nobody could take over from this worker any more: it stops.
+    fn orphaned(&mut self) -> i32 {
+        if !self.relay.serving.load(Ordering::SeqCst) && self.stopping.is_none() {
+            // Frozen, or never begun: it owns nothing.
+            return ORPHANED;
+        }
+        tracing::error!("the supervisor has gone: stopping");
+        self.stop(self.relay.config.supervisor.stop_timeout, ORPHANED);
+        loop {
+            // `stop` ends the process.
+            std::thread::park();
+        }
+    }
+}

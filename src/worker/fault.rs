@@ -1,0 +1,24 @@
+//! Faults on purpose, for the tests of the hand-over. Only in debug builds: a release has no such
+//! hook.
+
+/// A named moment in a worker's life. `BATON_FAULTS` names a file with lines `POINT ACTION`; the line of this point, if
+/// there is one, is carried out: `exit`, `abort`, `hang`, or `slow` (300 ms).
+#[cfg(debug_assertions)]
+pub(super) fn point(name: &str) {
+    let Some(path) = std::env::var_os("BATON_FAULTS") else { return };
+    let Ok(faults) = std::fs::read_to_string(path) else { return };
+    let action = faults.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    match action {
+        Some("exit") => std::process::exit(3),
+        Some("abort") => std::process::abort(),
+        Some("hang") => loop {
+            std::thread::park();
+        },
+        Some("slow") => std::thread::sleep(std::time::Duration::from_millis(300)),
+        _ => {}
+    }
+}
+
+/// Nothing, in a release.
+#[cfg(not(debug_assertions))]
+pub(super) fn point(_name: &str) {}

@@ -1,0 +1,193 @@
+//! The parts of a running worker, put together.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::runtime::Handle;
+
+use super::web::Web;
+use crate::config::Config;
+use crate::destination::{Destination, has_cookie};
+use crate::handover::{Frozen, Generation, Item, Registry};
+use crate::ledger::{Count, Ledger, Object, Slot};
+use crate::listen::{Connection, Inputs, Kind, Listener, Lost, accept, read_datagrams, read_stream};
+use crate::sys::{self, Watched};
+
+/// A worker's parts.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub generation: u64,
+    pub version: String,
+    pub config: Config,
+    pub config_hash: String,
+    pub ledger: Arc<Ledger>,
+    pub registry: Arc<Registry>,
+    pub inputs: Arc<Inputs>,
+    /// Those of the config, in the order of its routes.
+    pub destinations: Vec<Arc<Destination>>,
+    /// Those that the config no longer has.
+    pub leaving: Mutex<Vec<Arc<Destination>>>,
+    pub listeners: Mutex<Vec<Arc<Listener>>>,
+    /// Counts Baton's own metrics as an input.
+    pub internal: Object,
+    pub web: Web,
+    pub history: Mutex<Vec<Generation>>,
+    /// It serves, and isn't stopping.
+    pub serving: AtomicBool,
+    /// Rings that will go on in memory of another size when they are found empty.
+    pub resized: Mutex<Vec<Resized>>,
+    /// Those that are configured otherwise than when their queue was registered.
+    pub respecified: Vec<Arc<Destination>>,
+    pub runtime: Handle,
+}
+
+/// A ring's new memory.
+#[derive(Debug)]
+pub(super) struct Resized {
+    pub destination: Arc<Destination>,
+    pub size: u64,
+    pub memory: OwnedFd,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+impl Relay {
+    /// Every destination, those that leave included.
+    pub fn all_destinations(&self) -> Vec<Arc<Destination>> {
+        let leaving = lock(&self.leaving);
+        self.destinations.iter().chain(leaving.iter()).cloned().collect()
+    }
+
+    /// Starts the tasks; they wait at the gate.
+    pub fn start_tasks(self: &Arc<Self>) {
+        for destination in self.all_destinations() {
+            self.runtime.spawn(destination.run());
+        }
+        for listener in lock(&self.listeners).iter() {
+            self.start_listener(listener.clone());
+        }
+        for connection in self.inputs.connections.all() {
+            self.runtime.spawn(read_stream(self.inputs.clone(), connection));
+        }
+    }
+
+    fn start_listener(&self, listener: Arc<Listener>) {
+        match listener.kind.as_str() {
+            "http" => {}
+            _ if listener.is_udp() => {
+                self.runtime.spawn(read_datagrams(self.inputs.clone(), listener));
+            }
+            _ => {
+                self.runtime.spawn(accept(self.inputs.clone(), listener));
+            }
+        }
+    }
+
+    /// Adds a connection that was passed. Its task is the caller's to start.
+    pub fn add_connection(&self, item: &Item, socket: OwnedFd) -> std::io::Result<Arc<Connection>> {
+        let broken = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
+        let Item::Connection { cookie, slot, listener } = item else {
+            return Err(broken("not a connection"));
+        };
+        let slot = Slot::from_number(*slot).ok_or_else(|| broken("a slot out of range"))?;
+        let kind = if listener.starts_with("tcp://") { Kind::Tcp } else { Kind::Unix };
+        let object = self.ledger.object(crate::ledger::Kind::Listener, listener)?;
+        let connection = Connection::new(*cookie, slot, kind, (listener, object), socket)?;
+        let connection = Arc::new(connection);
+        self.inputs.connections.insert(connection.clone());
+        Ok(connection)
+    }
+
+    /// Gives each destination the connection that the ledger names. The others are let go of.
+    pub fn link_destinations(&self, outbound: &mut HashMap<u64, Arc<Watched>>) {
+        for destination in self.all_destinations() {
+            let cookie = destination.ring.cell(crate::ledger::Cell::Link);
+            let own = destination.socket().map(|(_, socket)| socket);
+            let own = own.filter(|socket| has_cookie(socket, cookie));
+            destination.take_over(own.or_else(|| outbound.remove(&cookie)));
+        }
+        for (cookie, socket) in outbound.drain() {
+            let _gone = rustix::net::shutdown(socket.get_ref(), rustix::net::Shutdown::Both);
+            self.registry.release(cookie);
+        }
+    }
+
+    /// Stops all reading, writing and accepting, and tells what only this process knows.
+    pub fn freeze(&self) -> Frozen {
+        self.serving.store(false, Ordering::SeqCst);
+        self.inputs.gate.close();
+        let (mut cookies, partials) = self.inputs.connections.freeze();
+        cookies.extend(self.all_destinations().iter().filter_map(|d| d.socket()).map(|s| s.0));
+        cookies.sort_unstable();
+        Frozen { cookies, partials }
+    }
+
+    /// Goes on after a worker that died, or after a successor that failed: the ledger and the
+    /// kernel know where. `mine`: these are this process's own connections.
+    pub fn recover_connections(&self, mine: bool) {
+        let mut lane = self.inputs.gate.inside_closed();
+        let (mut cut, mut bytes) = (0, 0);
+        for connection in self.inputs.connections.all() {
+            match connection.recover(&self.ledger, mine) {
+                Ok(Lost::Nothing) => {}
+                Ok(Lost::Bytes(lost)) => {
+                    cut += 1;
+                    bytes += lost;
+                    lane.writer.add(connection.object, Count::LostByCrash, lost);
+                    let state = connection.state();
+                    lane.writer.set_offset(connection.slot, connection.offset(&state));
+                    lane.writer.commit();
+                }
+                Err(error) => {
+                    tracing::error!(peer = connection.peer, %error, "its stream can't be found again");
+                }
+            }
+        }
+        if cut > 0 {
+            tracing::warn!(connections = cut, bytes, "lost by a crash: read, and not queued");
+        }
+    }
+
+    /// Puts rings into memory of their new size, those that are empty.
+    pub fn resize_rings(&self) {
+        for Resized { destination, size, memory } in lock(&self.resized).drain(..) {
+            let id = &destination.spec.id;
+            if !destination.ring.is_empty() {
+                let now = destination.ring.size();
+                tracing::warn!(destination = id, now, wanted = size,
+                    "the queue keeps its size: it isn't empty. A later reload changes it");
+                continue;
+            }
+            let item = super::assemble::queue_item(&destination.spec, size);
+            let resized = self
+                .registry
+                .register(&[item], &[memory.as_fd()])
+                .and_then(|()| destination.ring.replace_memory(memory, size));
+            if let Err(error) = resized {
+                tracing::error!(destination = id, %error, "the queue keeps its size");
+            }
+        }
+    }
+
+    /// Opens the gate: from now on this worker serves.
+    pub fn open(self: &Arc<Self>) {
+        self.serving.store(true, Ordering::SeqCst);
+        self.inputs.gate.open();
+        let listeners = lock(&self.listeners);
+        for listener in listeners.iter().filter(|l| l.kind == "http") {
+            self.web.serve(self, listener);
+        }
+    }
+
+    /// Datagrams that the kernel dropped on a socket.
+    pub fn kernel_dropped(listener: &Listener) -> u64 {
+        if !listener.is_udp() {
+            return 0;
+        }
+        sys::kernel_dropped(listener.socket.get_ref().as_fd()).unwrap_or(0)
+    }
+}

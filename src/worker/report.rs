@@ -1,0 +1,198 @@
+//! A worker's counters as the view that everything shows.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::assemble::queue_item;
+use super::relay::{Relay, lock};
+use crate::admin::samples;
+use crate::admin::view::{
+    DestinationView, ListenerView, RouteView, RuleView, Totals, View,
+};
+use crate::destination::Destination;
+use crate::intake::now_ms;
+use crate::ledger::{Cell, Count, DropReason, Object};
+use crate::metrics;
+use crate::route::Patterns;
+use crate::spec::Full;
+use crate::validate::Reason;
+
+/// Everything there is to see.
+pub(super) fn view(relay: &Relay) -> View {
+    let mut listeners = listeners(relay);
+    let mut totals = Totals::default();
+    for listener in &listeners {
+        add(&mut totals, &listener.totals);
+    }
+    listeners.sort_by(|a, b| a.address.cmp(&b.address));
+    let snapshot = relay.inputs.intake.snapshot.load();
+    let rules = snapshot.table.blocklist.iter().zip(&snapshot.blocklist);
+    let blocklist = rules.map(|(rule, object)| RuleView {
+        rule: rule.text.clone(),
+        blocked: relay.ledger.total(*object, Count::Lines),
+    });
+    let routes = relay.config.routes.iter().zip(&snapshot.routes);
+    let routes = routes.map(|(route, object)| RouteView {
+        key: route.key.clone(),
+        kind: route.kind.as_str().to_owned(),
+        matcher: set_patterns(&route.patterns),
+        lines: relay.ledger.total(*object, Count::Lines),
+    });
+    View {
+        generation: relay.generation,
+        pid: std::process::id(),
+        version: relay.version.clone(),
+        config_hash: relay.config_hash.clone(),
+        serving: relay.serving.load(Ordering::SeqCst),
+        blocklist: blocklist.collect(),
+        routes: routes.collect(),
+        destinations: relay.all_destinations().iter().map(|d| destination(relay, d)).collect(),
+        listeners,
+        totals,
+        generations: lock(&relay.history).clone(),
+    }
+}
+
+fn listeners(relay: &Relay) -> Vec<ListenerView> {
+    let mut connections: HashMap<String, u64> = HashMap::new();
+    for connection in relay.inputs.connections.all() {
+        *connections.entry(connection.listener.clone()).or_default() += 1;
+    }
+    let mut views = Vec::new();
+    for listener in lock(&relay.listeners).iter() {
+        views.push(ListenerView {
+            kernel_dropped: Relay::kernel_dropped(listener),
+            ..listener_view(relay, &listener.address, &listener.kind, listener.object)
+        });
+    }
+    views.push(listener_view(relay, "internal", "internal", relay.internal));
+    for view in &mut views {
+        view.connections = connections.remove(&view.address).unwrap_or(0);
+    }
+    // Those that came in on a listener that has gone.
+    for (address, count) in connections {
+        if let Ok(object) = relay.ledger.object(crate::ledger::Kind::Listener, &address) {
+            let view = listener_view(relay, &address, "line", object);
+            views.push(ListenerView { connections: count, ..view });
+        }
+    }
+    views
+}
+
+fn listener_view(relay: &Relay, address: &str, kind: &str, object: Object) -> ListenerView {
+    let total = |count: Count| relay.ledger.total(object, count);
+    let rejected = Reason::ALL.into_iter().map(|reason| (reason.as_str(), total(reason.into())));
+    ListenerView {
+        address: address.to_owned(),
+        kind: kind.to_owned(),
+        connections: 0,
+        accepted: total(Count::Accepted),
+        closed: total(Count::Closed),
+        bytes: total(Count::Bytes),
+        kernel_dropped: 0,
+        totals: Totals {
+            lines: total(Count::Lines),
+            rejected: rejected.filter(|(_, lines)| *lines > 0).collect(),
+            blocked: total(Count::Blocked),
+            unrouted: total(Count::Unrouted),
+            routed: total(Count::Routed),
+            copies: total(Count::Copies),
+            lost_by_crash_bytes: total(Count::LostByCrash),
+            unread_at_stop_bytes: total(Count::UnreadAtStop),
+        },
+    }
+}
+
+fn add(sum: &mut Totals, part: &Totals) {
+    sum.lines += part.lines;
+    for (reason, lines) in &part.rejected {
+        *sum.rejected.entry(reason).or_default() += lines;
+    }
+    sum.blocked += part.blocked;
+    sum.unrouted += part.unrouted;
+    sum.routed += part.routed;
+    sum.copies += part.copies;
+    sum.lost_by_crash_bytes += part.lost_by_crash_bytes;
+    sum.unread_at_stop_bytes += part.unread_at_stop_bytes;
+}
+
+fn destination(relay: &Relay, destination: &Destination) -> DestinationView {
+    let ring = &destination.ring;
+    let total = |count: Count| relay.ledger.total(ring.counts(), count);
+    let dropped = DropReason::ALL.into_iter().map(|reason| (reason.as_str(), total(reason.into())));
+    let health = destination.health();
+    let oldest = ring.cell(Cell::OldestAt);
+    let age = match (oldest, destination.is_drained()) {
+        (0, _) | (_, true) => 0,
+        (oldest, false) => now_ms().saturating_sub(oldest),
+    };
+    DestinationView {
+        id: destination.spec.id.clone(),
+        route: destination.route.clone(),
+        address: destination.spec.address.to_string(),
+        state: health.state.as_str(),
+        peer: health.peer.map(|peer| peer.to_string()),
+        error: health.error,
+        given: total(Count::Given),
+        acknowledged: total(Count::Acknowledged),
+        queued: ring.queued_lines(),
+        queued_bytes: ring.head() - ring.acked().min(ring.head()),
+        queue_bytes: ring.size(),
+        sent: total(Count::Sent),
+        resent: total(Count::Resent),
+        dropped: dropped.filter(|(_, lines)| *lines > 0).collect(),
+        oldest_age_s: age as f64 / 1000.0,
+        full: match destination.spec.full {
+            Full::Block => "block",
+            Full::Drop => "drop",
+        },
+        connects: total(Count::Connects),
+        connect_failures: total(Count::ConnectFailures),
+        disconnects: total(Count::Disconnects),
+    }
+}
+
+fn set_patterns(patterns: &Patterns) -> BTreeMap<&'static str, String> {
+    [
+        ("prefix", &patterns.prefix),
+        ("notPrefix", &patterns.not_prefix),
+        ("sub", &patterns.sub),
+        ("notSub", &patterns.not_sub),
+        ("regex", &patterns.regex),
+        ("notRegex", &patterns.not_regex),
+    ]
+    .into_iter()
+    .filter(|(_, text)| !text.is_empty())
+    .map(|(key, text)| (key, text.clone()))
+    .collect()
+}
+
+/// Baton's own counters as lines of Graphite.
+pub(super) fn graphite(relay: &Relay, prefix: &str, now_s: u64) -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let prefix = metrics::expand_host(prefix, host.as_deref().unwrap_or("unknown"));
+    metrics::graphite(&samples::of(&view(relay)), &prefix, now_s)
+}
+
+/// Tells the supervisor how a destination is configured now, for the day when the config lacks it.
+pub(super) fn remember_spec(relay: &Relay, destination: &Arc<Destination>) {
+    let item = queue_item(&destination.spec, destination.ring.size());
+    if let Err(error) = relay.registry.register(&[item], &[destination.ring.memory().as_fd()]) {
+        tracing::error!(destination = destination.spec.id, %error, "can't be registered");
+    }
+}
+
+/// Forgets the counters of what the config no longer has, if the ledger is filling up.
+pub(super) fn reclaim(relay: &Relay) {
+    let snapshot = relay.inputs.intake.snapshot.load();
+    let mut used: HashSet<Object> = snapshot.routes.iter().chain(&snapshot.blocklist).copied().collect();
+    used.insert(relay.internal);
+    used.extend(lock(&relay.listeners).iter().map(|l| l.object));
+    used.extend(relay.inputs.connections.all().iter().map(|c| c.object));
+    for destination in relay.all_destinations() {
+        used.extend([destination.ring.counts(), destination.ring.cells()]);
+    }
+    relay.ledger.reclaim(|object| used.contains(&object));
+}

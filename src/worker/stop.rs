@@ -1,0 +1,146 @@
+//! The end: what was accepted is delivered, as far as time allows, and the rest counted.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::relay::{Relay, lock};
+use crate::destination::Destination;
+use crate::ledger::DropReason;
+use crate::listen::{drain, empty_accept_queue, read_to_end};
+
+/// How long a client may take to end its side.
+const LAST_LINES: Duration = Duration::from_millis(500);
+/// How often it is looked whether the queues are empty.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A stop under way.
+pub(super) struct Stopping {
+    deadline: watch::Sender<Instant>,
+}
+
+impl Stopping {
+    /// Begins to stop; `done` is told what was not delivered.
+    pub fn begin(
+        relay: &Arc<Relay>,
+        limit: Duration,
+        done: impl FnOnce(String) + Send + 'static,
+    ) -> Stopping {
+        let (deadline, watched) = watch::channel(Instant::now() + limit);
+        let relay = relay.clone();
+        relay.runtime.clone().spawn(async move {
+            let summary = stop(&relay, watched).await;
+            done(summary);
+        });
+        Stopping { deadline }
+    }
+
+    /// Changes the deadline.
+    pub fn hurry(&self, limit: Duration) {
+        self.deadline.send_replace(Instant::now() + limit);
+    }
+}
+
+async fn stop(relay: &Arc<Relay>, mut deadline: watch::Receiver<Instant>) -> String {
+    relay.serving.store(false, Ordering::SeqCst);
+    relay.inputs.stopping.notify_waiters();
+    let unread = take_last_lines(relay).await;
+    let destinations = relay.all_destinations();
+    for destination in &destinations {
+        destination.drain();
+    }
+    let drained = async {
+        while !destinations.iter().all(|d| d.is_drained()) {
+            sleep(LOOK).await;
+        }
+    };
+    let over = async {
+        loop {
+            let at = *deadline.borrow_and_update();
+            if timeout_at(at, deadline.changed()).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = drained => {}
+        () = over => {}
+    }
+    relay.web.finish();
+    let mut undelivered = Vec::new();
+    for destination in &destinations {
+        let lines = destination.give_up(DropReason::Stop);
+        if lines > 0 {
+            tracing::warn!(destination = destination.spec.id, lines, "undelivered at the stop: dropped");
+            undelivered.push(format!("{lines} lines for {}", destination.spec.id));
+        }
+    }
+    let mut summary = match undelivered.as_slice() {
+        [] => "everything was delivered".to_owned(),
+        undelivered => format!("not delivered: {}", undelivered.join(", ")),
+    };
+    if unread > 0 {
+        summary.push_str(&format!("; {unread} bytes of clients were left unread"));
+    }
+    summary
+}
+
+/// Takes what clients have sent. Returns the bytes that were left unread.
+async fn take_last_lines(relay: &Arc<Relay>) -> u64 {
+    let listeners = lock(&relay.listeners).clone();
+    for listener in listeners.iter().filter(|l| l.kind != "http") {
+        if listener.is_udp() {
+            drain(&relay.inputs, listener);
+        } else if !listener.passed {
+            // They become connections, and are read with the others. What waits on a socket of
+            // systemd waits for the next start.
+            drop(empty_accept_queue(&relay.inputs, listener));
+        }
+    }
+    let mut reading = JoinSet::new();
+    for connection in relay.inputs.connections.all() {
+        let inputs = relay.inputs.clone();
+        reading.spawn(async move { read_to_end(&inputs, &connection, LAST_LINES).await });
+    }
+    let mut unread = 0;
+    while let Some(left) = reading.join_next().await {
+        unread += left.unwrap_or(0);
+    }
+    unread
+}
+
+/// Delivers what is queued for destinations that the config no longer has, for `stop_timeout`;
+/// the rest is dropped and counted.
+pub(super) async fn leave(relay: Arc<Relay>) {
+    let leaving = lock(&relay.leaving).clone();
+    if leaving.is_empty() {
+        return;
+    }
+    let deadline = Instant::now() + relay.config.supervisor.stop_timeout;
+    for destination in &leaving {
+        destination.drain();
+    }
+    let mut left: Vec<Arc<Destination>> = leaving;
+    while !left.is_empty() {
+        sleep(LOOK.max(Duration::from_millis(20))).await;
+        if !relay.serving.load(Ordering::SeqCst) {
+            // A hand-over: the successor goes on with it.
+            relay.inputs.gate.opened().await;
+            continue;
+        }
+        let over = Instant::now() >= deadline;
+        for destination in left.extract_if(.., |d| d.is_drained() || over) {
+            let lines = destination.give_up(DropReason::Removed);
+            let id = &destination.spec.id;
+            tracing::info!(destination = id, dropped = lines, "removed from the config, and gone");
+            lock(&relay.leaving).retain(|d| d.spec.id != *id);
+            if let Err(error) = relay.registry.release_queue(id) {
+                tracing::error!(destination = id, %error, "its queue can't be released");
+            }
+        }
+    }
+}
