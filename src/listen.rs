@@ -8,6 +8,7 @@ mod connections;
 mod stream;
 mod udp;
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::gate::Gate;
 use crate::handover::Registry;
 use crate::intake::Intake;
 use crate::ledger::{Ledger, Object};
-use crate::sys::Watched;
+use crate::sys::{Watched, watch};
 
 pub use accept::{accept, empty_accept_queue};
 pub use connections::{Connection, Connections, Kind, Lost};
@@ -68,8 +69,9 @@ pub struct Listener {
     pub cookie: u64,
     /// Its counters.
     pub object: Object,
-    /// The socket.
-    pub socket: Watched,
+    /// The socket. It may not listen yet, and must not be watched before it does: a reactor takes a socket that
+    /// doesn't listen for one that was closed, for ever.
+    pub socket: OwnedFd,
     /// It came from systemd.
     pub passed: bool,
     /// It was removed from the config: its task ends.
@@ -77,6 +79,11 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// The socket, watched; it listens now.
+    fn watched(&self) -> std::io::Result<Watched> {
+        watch(self.socket.try_clone()?)
+    }
+
     /// Whether it receives datagrams.
     pub fn is_udp(&self) -> bool {
         self.address.starts_with("udp://")

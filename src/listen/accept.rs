@@ -40,10 +40,17 @@ pub async fn accept(inputs: Arc<Inputs>, listener: Arc<Listener>) {
 }
 
 async fn accept_for_ever(inputs: &Arc<Inputs>, listener: &Listener) {
+    let socket = match listener.watched() {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(listener = listener.address, %error, "can't be watched");
+            return;
+        }
+    };
     // One message when it begins to fail, one when it goes again.
     let mut failing = false;
     loop {
-        let Ok(mut ready) = listener.socket.readable().await else { return };
+        let Ok(mut ready) = socket.readable().await else { return };
         match accept_some(inputs, listener) {
             Turn::Took(connections) => {
                 if std::mem::take(&mut failing) {
@@ -104,7 +111,7 @@ fn accept_some(inputs: &Inputs, listener: &Listener) -> Turn {
     let mut taken = Vec::new();
     let mut failure = None;
     while taken.len() < room.min(TURN) {
-        match accept_with(listener.socket.get_ref(), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+        match accept_with(&listener.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
             Ok(socket) => taken.push(socket),
             Err(Errno::WOULDBLOCK) => break,
             // The client has gone while it waited.

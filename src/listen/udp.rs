@@ -21,9 +21,16 @@ enum Step {
 
 /// Reads datagrams until the listener leaves.
 pub async fn read_datagrams(inputs: Arc<Inputs>, listener: Arc<Listener>) {
+    let socket = match listener.watched() {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(listener = listener.address, %error, "can't be watched");
+            return;
+        }
+    };
     let reading = async {
         loop {
-            let Ok(mut ready) = listener.socket.readable().await else { return };
+            let Ok(mut ready) = socket.readable().await else { return };
             match step(&inputs, &listener) {
                 Step::Read => tokio::task::yield_now().await,
                 Step::Empty => ready.clear_ready(),
@@ -48,7 +55,7 @@ fn step(inputs: &Inputs, listener: &Listener) -> Step {
     let Lane { buffer, batch, writer } = &mut *lane;
     let (mut filled, mut bytes, mut more) = (0, 0, true);
     while filled < READ && buffer.len() - filled > DATAGRAM {
-        match recv(listener.socket.get_ref(), &mut buffer[filled..filled + DATAGRAM], RecvFlags::DONTWAIT) {
+        match recv(&listener.socket, &mut buffer[filled..filled + DATAGRAM], RecvFlags::DONTWAIT) {
             Ok((_, n)) => {
                 bytes += n as u64;
                 filled += n;

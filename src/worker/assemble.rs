@@ -97,6 +97,7 @@ pub(super) fn assemble(
         web: Web::default(),
         history: Mutex::default(),
         serving: AtomicBool::new(false),
+        began: AtomicBool::new(false),
         resized: Mutex::new(resized),
         respecified,
         runtime,
@@ -134,7 +135,7 @@ fn listener(ledger: &Ledger, item: Item, socket: OwnedFd) -> io::Result<Listener
         address,
         kind,
         cookie,
-        socket: sys::watch(socket)?,
+        socket,
         passed,
         leaving: Notify::new(),
     })

@@ -36,6 +36,8 @@ pub(super) struct Relay {
     pub history: Mutex<Vec<Generation>>,
     /// It serves, and isn't stopping.
     pub serving: AtomicBool,
+    /// It has served at least once.
+    pub began: AtomicBool,
     /// Rings that will go on in memory of another size when they are found empty.
     pub resized: Mutex<Vec<Resized>>,
     /// Those that are configured otherwise than when their queue was registered.
@@ -66,9 +68,6 @@ impl Relay {
     pub fn start_tasks(self: &Arc<Self>) {
         for destination in self.all_destinations() {
             self.runtime.spawn(destination.run());
-        }
-        for listener in lock(&self.listeners).iter() {
-            self.start_listener(listener.clone());
         }
         for connection in self.inputs.connections.all() {
             self.runtime.spawn(read_stream(self.inputs.clone(), connection));
@@ -178,6 +177,9 @@ impl Relay {
         self.serving.store(true, Ordering::SeqCst);
         self.inputs.gate.open();
         let listeners = lock(&self.listeners);
+        if !self.began.swap(true, Ordering::SeqCst) {
+            listeners.iter().for_each(|listener| self.start_listener(listener.clone()));
+        }
         for listener in listeners.iter().filter(|l| l.kind == "http") {
             self.web.serve(self, listener);
         }
@@ -188,6 +190,6 @@ impl Relay {
         if !listener.is_udp() {
             return 0;
         }
-        sys::kernel_dropped(listener.socket.get_ref().as_fd()).unwrap_or(0)
+        sys::kernel_dropped(listener.socket.as_fd()).unwrap_or(0)
     }
 }

@@ -56,7 +56,7 @@ impl Web {
 }
 
 fn own_listener(listener: &Listener) -> io::Result<tokio::net::TcpListener> {
-    let duplicate: OwnedFd = listener.socket.get_ref().try_clone()?;
+    let duplicate: OwnedFd = listener.socket.try_clone()?;
     tokio::net::TcpListener::from_std(duplicate.into())
 }
 
