@@ -1,3 +1,4 @@
 //! Administration: what may be seen of a running relay, and how it is shown.
 
+pub mod samples;
 pub mod view;
