@@ -1,4 +1,5 @@
 //! Administration: what may be seen of a running relay, and how it is shown.
 
+pub mod http;
 pub mod samples;
 pub mod view;

@@ -1,6 +1,9 @@
 //! Baton's own metrics, and the pages that show them.
 #![allow(missing_docs)]
 
+#[path = "metrics/http.rs"]
+mod http;
+
 use std::collections::{BTreeMap, HashSet};
 
 use baton::admin::samples::samples;
