@@ -1,3 +1,92 @@
-#![allow(missing_docs)]
-//! tmp
-pub fn of(_v: &super::view::View) -> Vec<()> { vec![] }
+//! A view as metrics.
+
+use super::view::{DestinationView, ListenerView, View};
+use crate::metrics::names::*;
+use crate::metrics::{Family, Metric, Number};
+
+/// All metrics of a view.
+pub fn samples(view: &View) -> Vec<Metric> {
+    let mut all = vec![
+        Metric::new(&BUILD_INFO, 1).with("version", &view.version),
+        Metric::new(&SERVING, view.serving),
+        Metric::new(&GENERATION, view.generation),
+        Metric::new(&RESTARTS, restarts(view)),
+    ];
+    let pause = view.generations.iter().rev().find_map(|g| g.pause_us);
+    all.extend(pause.map(|us| Metric::new(&HANDOVER_PAUSE, us as f64 / 1e6)));
+    for listener in &view.listeners {
+        of_listener(&mut all, listener);
+    }
+    for rule in &view.blocklist {
+        all.push(Metric::new(&LINES_BLOCKED, rule.blocked).with("rule", &rule.rule));
+    }
+    for route in &view.routes {
+        all.push(Metric::new(&ROUTE_LINES, route.lines).with("route", &route.key));
+    }
+    for destination in &view.destinations {
+        of_destination(&mut all, destination);
+    }
+    all
+}
+
+/// The list of generations may be cut; their numbers tell how many there were.
+fn restarts(view: &View) -> u64 {
+    let ids = view.generations.iter().map(|generation| generation.id);
+    ids.fold(view.generation, u64::max).saturating_sub(1)
+}
+
+fn of_listener(all: &mut Vec<Metric>, listener: &ListenerView) {
+    let mut add = |family: &'static Family, value: u64| {
+        all.push(Metric::new(family, value).with("listener", &listener.address));
+    };
+    let is_udp = listener.address.starts_with("udp://");
+    if !is_udp && listener.kind != "internal" {
+        add(&CONNECTIONS, listener.connections);
+        add(&ACCEPTED, listener.accepted);
+        add(&CLOSED, listener.closed);
+    }
+    if is_udp {
+        add(&KERNEL_DROPPED, listener.kernel_dropped);
+    }
+    if listener.kind == "http" {
+        return;
+    }
+    let totals = &listener.totals;
+    add(&INPUT_BYTES, listener.bytes);
+    add(&LINES_IN, totals.lines);
+    add(&LISTENER_BLOCKED, totals.blocked);
+    add(&LINES_UNROUTED, totals.unrouted);
+    add(&LINES_ROUTED, totals.routed);
+    add(&COPIES, totals.copies);
+    add(&LOST_BY_CRASH, totals.lost_by_crash_bytes);
+    add(&UNREAD_AT_STOP, totals.unread_at_stop_bytes);
+    for (reason, lines) in &totals.rejected {
+        let metric = Metric::new(&LINES_REJECTED, *lines).with("listener", &listener.address);
+        all.push(metric.with("reason", reason));
+    }
+}
+
+fn of_destination(all: &mut Vec<Metric>, destination: &DestinationView) {
+    let metric = |family, value: Number| {
+        let metric = Metric::new(family, value).with("destination", &destination.id);
+        metric.with("route", &destination.route)
+    };
+    let counts = [
+        (&GIVEN, destination.given),
+        (&ACKNOWLEDGED, destination.acknowledged),
+        (&SENT, destination.sent),
+        (&RESENT, destination.resent),
+        (&QUEUED_LINES, destination.queued),
+        (&QUEUED_BYTES, destination.queued_bytes),
+        (&QUEUE_BYTES, destination.queue_bytes),
+        (&CONNECTS, destination.connects),
+        (&CONNECT_FAILURES, destination.connect_failures),
+        (&DISCONNECTS, destination.disconnects),
+    ];
+    all.extend(counts.map(|(family, count)| metric(family, count.into())));
+    all.push(metric(&OLDEST_AGE, destination.oldest_age_s.into()));
+    all.push(metric(&UP, (destination.state == "up").into()));
+    for (reason, lines) in &destination.dropped {
+        all.push(metric(&DROPPED, (*lines).into()).with("reason", reason));
+    }
+}

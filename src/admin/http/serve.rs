@@ -1,0 +1,116 @@
+//! Serving with bounds: who connects and stays silent, or asks and doesn't read, costs a known
+//! amount for a known time.
+
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// Of the head of a request, and of an answer before it is written.
+const BUFFER: usize = 64 * 1024;
+/// The pause when the kernel has no room for another connection.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What all clients together may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at one time; more wait in the kernel.
+    pub connections: usize,
+    /// From being ready for a request to the end of its head.
+    pub head: Duration,
+    /// How long a connection is kept, whatever goes on.
+    pub life: Duration,
+    /// What answers under way get of it before they are cut off; also when serving ends.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 64,
+            head: Duration::from_secs(10),
+            life: Duration::from_secs(60),
+            grace: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Serves until `shutdown`: then accepts no more, gives answers under way a second, and closes
+/// everything. What wasn't accepted is left to whoever holds the listener as well.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+    serve_with(Limits::default(), listener, router, shutdown).await;
+}
+
+/// [`serve`] with limits of one's own.
+pub async fn serve_with(
+    limits: Limits,
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut shutdown = pin!(shutdown);
+    let stop = watch::Sender::new(());
+    let mut connections = JoinSet::new();
+    let mut failing = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept(), if connections.len() < limits.connections => accepted,
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                failing = false;
+                connections.spawn(connection(limits, socket, router.clone(), stop.subscribe()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::error!(%error, "accepting HTTP connections pauses");
+                }
+                tokio::select! {
+                    () = &mut shutdown => break,
+                    () = sleep(PAUSE) => {}
+                }
+            }
+        }
+    }
+    drop(listener);
+    drop(stop);
+    // Each connection sees to its own grace: this waits no longer than that.
+    while connections.join_next().await.is_some() {}
+}
+
+/// Answers one client, until it is done, `stop` is dropped, or its time is over.
+async fn connection(
+    limits: Limits,
+    socket: TcpStream,
+    router: Router,
+    mut stop: watch::Receiver<()>,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(BUFFER)
+        // `printf … | nc` has nothing more to say, and still listens.
+        .half_close(true)
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    tokio::select! {
+        // Its errors are the client's: gone, too slow, or no HTTP.
+        _ended = &mut connection => return,
+        _stopping = stop.changed() => {}
+        () = sleep(limits.life.saturating_sub(limits.grace)) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _answered = timeout(limits.grace, connection).await;
+}

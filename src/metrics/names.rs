@@ -1,0 +1,109 @@
+//! All names. They are what dashboards and alerts are made of: none changes its meaning.
+
+/// Metrics that differ in their labels only.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Family {
+    /// For Prometheus. A counter's ends in `_total`, and only a counter's.
+    pub name: &'static str,
+    /// What it says, for people.
+    pub help: &'static str,
+    /// Whether it can go down.
+    pub kind: Kind,
+    /// For Graphite, below the prefix; `{label}` stands for a label's value. `None`: not sent.
+    pub path: Option<&'static str>,
+}
+
+/// Whether a metric can go down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A total since the service was started, over all of its workers.
+    Counter,
+    /// How it is now.
+    Gauge,
+}
+
+macro_rules! families {
+    ($($kind:ident $constant:ident $name:literal $path:expr, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub static $constant: Family =
+                Family { name: $name, help: $help, kind: Kind::$kind, path: $path };
+        )*
+        /// All families.
+        pub static ALL: &[&Family] = &[$(&$constant),*];
+    };
+}
+
+families! {
+    // By listener: in = rejected + blocked + unrouted + routed.
+    Counter LINES_IN "baton_lines_in_total" Some("listeners.{listener}.in"),
+        "Lines that came in, empty ones not counted.";
+    Counter LINES_REJECTED "baton_lines_rejected_total" Some("listeners.{listener}.rejected.{reason}"),
+        "Lines that were rejected, by reason.";
+    Counter LISTENER_BLOCKED "baton_listener_lines_blocked_total" Some("listeners.{listener}.blocked"),
+        "Lines that the blocklist dropped, by listener.";
+    Counter LINES_UNROUTED "baton_lines_unrouted_total" Some("listeners.{listener}.unrouted"),
+        "Lines that no destination took.";
+    Counter LINES_ROUTED "baton_lines_routed_total" Some("listeners.{listener}.routed"),
+        "Lines that at least one destination took.";
+    Counter COPIES "baton_copies_total" Some("listeners.{listener}.copies"),
+        "Lines routed, times the destinations that took them.";
+    Counter LOST_BY_CRASH "baton_lost_by_crash_bytes_total" Some("listeners.{listener}.lost_by_crash_bytes"),
+        "Bytes that a killed worker had read and not queued, with the rest of the lines that were cut.";
+    Counter UNREAD_AT_STOP "baton_unread_at_stop_bytes_total" Some("listeners.{listener}.unread_at_stop_bytes"),
+        "Bytes that a stop left unread.";
+    Gauge CONNECTIONS "baton_connections" Some("listeners.{listener}.connections"),
+        "Connections that are open.";
+    Counter ACCEPTED "baton_connections_accepted_total" Some("listeners.{listener}.accepted"),
+        "Connections that were accepted.";
+    Counter CLOSED "baton_connections_closed_total" Some("listeners.{listener}.closed"),
+        "Connections that have ended.";
+    Counter INPUT_BYTES "baton_input_bytes_total" Some("listeners.{listener}.bytes"),
+        "Bytes that were read.";
+    Counter KERNEL_DROPPED "baton_kernel_dropped_total" Some("listeners.{listener}.kernel_dropped"),
+        "Datagrams that the kernel dropped because they came faster than they were read.";
+
+    Counter LINES_BLOCKED "baton_lines_blocked_total" Some("blocklist.{rule}.lines"),
+        "Lines that a rule of the blocklist dropped.";
+    Counter ROUTE_LINES "baton_route_lines_total" Some("routes.{route}.lines"),
+        "Lines that a route took.";
+
+    // By destination: given = acknowledged + queued + dropped.
+    Counter GIVEN "baton_destination_given_total" Some("destinations.{destination}.given"),
+        "Lines that routes gave to a destination.";
+    Counter ACKNOWLEDGED "baton_destination_acknowledged_total" Some("destinations.{destination}.acknowledged"),
+        "Lines that a destination's kernel acknowledged, or that were written to its file.";
+    Counter SENT "baton_destination_sent_total" Some("destinations.{destination}.sent"),
+        "Lines that were written for the first time.";
+    Counter RESENT "baton_destination_resent_total" Some("destinations.{destination}.resent"),
+        "Lines that were written again after a lost connection.";
+    Counter DROPPED "baton_destination_dropped_total" Some("destinations.{destination}.dropped.{reason}"),
+        "Lines that were dropped, by reason.";
+    Gauge QUEUED_LINES "baton_destination_queued_lines" Some("destinations.{destination}.queued_lines"),
+        "Lines in the queue.";
+    Gauge QUEUED_BYTES "baton_destination_queued_bytes" Some("destinations.{destination}.queued_bytes"),
+        "Bytes in the queue.";
+    Gauge QUEUE_BYTES "baton_destination_queue_bytes" Some("destinations.{destination}.queue_bytes"),
+        "The size of the queue.";
+    Gauge OLDEST_AGE "baton_destination_oldest_age_seconds" Some("destinations.{destination}.oldest_age_seconds"),
+        "Age of the oldest line in the queue; 0 when it is empty.";
+    Gauge UP "baton_destination_up" Some("destinations.{destination}.up"),
+        "1 while it is connected, 0 while it isn't.";
+    Counter CONNECTS "baton_destination_connects_total" Some("destinations.{destination}.connects"),
+        "Connections made, or times the file was opened.";
+    Counter CONNECT_FAILURES "baton_destination_connect_failures_total" Some("destinations.{destination}.connect_failures"),
+        "Attempts to connect that failed.";
+    Counter DISCONNECTS "baton_destination_disconnects_total" Some("destinations.{destination}.disconnects"),
+        "Connections lost.";
+
+    Gauge GENERATION "baton_generation" Some("generation"),
+        "The number of the worker that answers, counted from 1.";
+    Counter RESTARTS "baton_restarts_total" Some("restarts"),
+        "Workers that were started after the first one, whatever became of them.";
+    Gauge HANDOVER_PAUSE "baton_handover_pause_seconds" Some("handover_pause_seconds"),
+        "How long the last hand-over kept anyone waiting; absent before the first one.";
+    Gauge SERVING "baton_serving" Some("serving"),
+        "1 while the worker serves, 0 before and while it is stopping.";
+    Gauge BUILD_INFO "baton_build_info" None,
+        "Always 1; what runs is in the labels.";
+}
