@@ -16,14 +16,19 @@ const GRACE: Duration = Duration::from_secs(3);
 const EXTENSIONS: u32 = 5;
 
 fn unit(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("systemd")
+        .join(name);
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// All values of a key, in order.
 fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
     let lines = unit.lines().filter_map(|line| line.split_once('='));
-    lines.filter(|(k, _)| *k == key).map(|(_, value)| value).collect()
+    lines
+        .filter(|(k, _)| *k == key)
+        .map(|(_, value)| value)
+        .collect()
 }
 
 /// The only value of a key.
@@ -67,7 +72,10 @@ fn the_service_checks_before_it_starts_and_a_bad_config_is_not_tried_again() {
 #[test]
 fn the_control_socket_that_a_reload_asks_is_in_the_runtime_directory() {
     let service = unit("baton.service");
-    let control = format!("--control /run/{}/control.sock", value(&service, "RuntimeDirectory"));
+    let control = format!(
+        "--control /run/{}/control.sock",
+        value(&service, "RuntimeDirectory")
+    );
     assert!(value(&service, "ExecReload").ends_with(&control));
 }
 
@@ -83,7 +91,10 @@ fn each_socket_unit_names_its_kind_and_its_service() {
         assert!(value(&service, "Also").split(' ').any(|s| s == *name));
     }
     let line = unit("baton-line.socket");
-    assert_eq!(values(&line, "ListenStream"), values(&line, "ListenDatagram"));
+    assert_eq!(
+        values(&line, "ListenStream"),
+        values(&line, "ListenDatagram")
+    );
 }
 
 /// Writes the units to a folder, with the program that this test was built with.
@@ -98,6 +109,7 @@ fn write_units(folder: &Path, edit: impl Fn(&str) -> String) -> Vec<PathBuf> {
 }
 
 /// What `systemd-analyze verify` says of them, and whether it takes them; `None` without systemd.
+#[expect(clippy::print_stdout, reason = "who reads the log sees what was not tried")]
 fn verify(units: &[PathBuf]) -> Option<(bool, String)> {
     let run = Command::new("systemd-analyze")
         .args(["verify", "--man=no", "--recursive-errors=no"])
@@ -106,7 +118,10 @@ fn verify(units: &[PathBuf]) -> Option<(bool, String)> {
     match run {
         Ok(run) => {
             let said = [run.stdout, run.stderr].concat();
-            Some((run.status.success(), String::from_utf8_lossy(&said).into_owned()))
+            Some((
+                run.status.success(),
+                String::from_utf8_lossy(&said).into_owned(),
+            ))
         }
         Err(_) => {
             println!("skipped: there is no systemd-analyze here");
