@@ -109,7 +109,10 @@ fn write_units(folder: &Path, edit: impl Fn(&str) -> String) -> Vec<PathBuf> {
 }
 
 /// What `systemd-analyze verify` says of them, and whether it takes them; `None` without systemd.
-#[expect(clippy::print_stdout, reason = "who reads the log sees what was not tried")]
+#[expect(
+    clippy::print_stdout,
+    reason = "who reads the log sees what was not tried"
+)]
 fn verify(units: &[PathBuf]) -> Option<(bool, String)> {
     let run = Command::new("systemd-analyze")
         .args(["verify", "--man=no", "--recursive-errors=no"])
