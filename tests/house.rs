@@ -79,7 +79,7 @@ fn every_room_has_a_level() {
             "{module} is in src/lib.rs, give it a level in ROOMS"
         );
     }
-    for room in &ROOMS {
+    for room in ROOMS {
         assert!(
             modules.iter().any(|m| m == room.name),
             "{} is not in src/lib.rs",

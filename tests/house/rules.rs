@@ -40,7 +40,7 @@ impl Room {
     }
 }
 
-pub const ROOMS: [Room; 20] = [
+pub const ROOMS: &[Room] = &[
     // The operating system.
     room(0, "sys"),
     // Pure rooms, and what two processes share.
