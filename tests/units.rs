@@ -1,0 +1,152 @@
+//! The systemd units: that systemd takes them, and that their times fit Baton's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use baton::supervisor::Settings;
+
+const UNITS: [&str; 3] = ["baton.service", "baton-line.socket", "baton-http.socket"];
+
+/// How long beyond `stop_timeout` a worker may take before the supervisor kills it.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// How often a worker's progress extends `ready_timeout`.
+const EXTENSIONS: u32 = 5;
+
+fn unit(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("systemd")
+        .join(name);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// All values of a key, in order.
+fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
+    let lines = unit.lines().filter_map(|line| line.split_once('='));
+    lines
+        .filter(|(k, _)| *k == key)
+        .map(|(_, value)| value)
+        .collect()
+}
+
+/// The only value of a key.
+fn value<'a>(unit: &'a str, key: &str) -> &'a str {
+    match values(unit, key)[..] {
+        [value] => value,
+        ref other => panic!("{key} is there {} times", other.len()),
+    }
+}
+
+fn time(unit: &str, key: &str) -> Duration {
+    humantime::parse_duration(value(unit, key)).unwrap_or_else(|e| panic!("{key}: {e}"))
+}
+
+fn defaults() -> Settings {
+    Settings::read(Path::new("/dev/null"))
+}
+
+#[test]
+fn systemd_waits_longer_for_a_stop_than_baton_does() {
+    let longest = defaults().times.stop + GRACE;
+    assert!(time(&unit("baton.service"), "TimeoutStopSec") > longest);
+}
+
+#[test]
+fn systemd_waits_longer_for_a_start_or_reload_than_baton_does() {
+    let times = defaults().times;
+    let longest = times.ready * EXTENSIONS + times.probation;
+    assert!(time(&unit("baton.service"), "TimeoutStartSec") > longest);
+}
+
+#[test]
+fn the_service_checks_before_it_starts_and_a_bad_config_is_not_tried_again() {
+    let service = unit("baton.service");
+    let start = value(&service, "ExecStart");
+    let check = value(&service, "ExecStartPre");
+    assert_eq!(start.replace("baton run", "baton check"), check);
+    assert_eq!(value(&service, "RestartPreventExitStatus"), "78");
+}
+
+#[test]
+fn the_control_socket_that_a_reload_asks_is_in_the_runtime_directory() {
+    let service = unit("baton.service");
+    let control = format!(
+        "--control /run/{}/control.sock",
+        value(&service, "RuntimeDirectory")
+    );
+    assert!(value(&service, "ExecReload").ends_with(&control));
+}
+
+#[test]
+fn each_socket_unit_names_its_kind_and_its_service() {
+    let service = unit("baton.service");
+    for name in &UNITS[1..] {
+        let socket = unit(name);
+        let kind = value(&socket, "FileDescriptorName");
+        assert_eq!(*name, format!("baton-{kind}.socket"));
+        assert_eq!(value(&socket, "Service"), "baton.service");
+        assert!(value(&service, "Sockets").split(' ').any(|s| s == *name));
+        assert!(value(&service, "Also").split(' ').any(|s| s == *name));
+    }
+    let line = unit("baton-line.socket");
+    assert_eq!(
+        values(&line, "ListenStream"),
+        values(&line, "ListenDatagram")
+    );
+}
+
+/// Writes the units to a folder, with the program that this test was built with.
+fn write_units(folder: &Path, edit: impl Fn(&str) -> String) -> Vec<PathBuf> {
+    let write = |name: &&str| {
+        let path = folder.join(name);
+        let text = unit(name).replace("/usr/bin/baton", env!("CARGO_BIN_EXE_baton"));
+        fs::write(&path, edit(&text)).unwrap();
+        path
+    };
+    UNITS.iter().map(write).collect()
+}
+
+/// What `systemd-analyze verify` says of them, and whether it takes them; `None` without systemd.
+#[expect(
+    clippy::print_stdout,
+    reason = "who reads the log sees what was not tried"
+)]
+fn verify(units: &[PathBuf]) -> Option<(bool, String)> {
+    let run = Command::new("systemd-analyze")
+        .args(["verify", "--man=no", "--recursive-errors=no"])
+        .args(units)
+        .output();
+    match run {
+        Ok(run) => {
+            let said = [run.stdout, run.stderr].concat();
+            Some((
+                run.status.success(),
+                String::from_utf8_lossy(&said).into_owned(),
+            ))
+        }
+        Err(_) => {
+            println!("skipped: there is no systemd-analyze here");
+            None
+        }
+    }
+}
+
+#[test]
+fn systemd_takes_the_units() {
+    let folder = tempfile::tempdir().unwrap();
+    if let Some((taken, said)) = verify(&write_units(folder.path(), str::to_owned)) {
+        // An unknown key is a warning only, with success.
+        assert!(taken && said.is_empty(), "{said}");
+    }
+}
+
+#[test]
+fn a_misspelt_key_would_be_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let misspell = |text: &str| text.replace("KillMode=", "KilMode=");
+    if let Some((_, said)) = verify(&write_units(folder.path(), misspell)) {
+        assert!(said.contains("KilMode"), "{said}");
+    }
+}
