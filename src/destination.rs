@@ -111,7 +111,11 @@ impl Destination {
             gate,
             registry,
             link: Mutex::default(),
-            health: Mutex::new(Health { state: State::Connecting, peer: None, error: None }),
+            health: Mutex::new(Health {
+                state: State::Connecting,
+                peer: None,
+                error: None,
+            }),
             draining: AtomicBool::new(false),
             changed: Notify::new(),
         }
@@ -161,7 +165,9 @@ impl Destination {
 
     /// Gives up what isn't acknowledged and the connection. Returns the lines dropped.
     pub fn give_up(&self, reason: DropReason) -> u64 {
-        let Some(mut lane) = self.gate.enter() else { return 0 };
+        let Some(mut lane) = self.gate.enter() else {
+            return 0;
+        };
         let lines = self.ring.discard(&mut lane.writer, reason);
         self.close(&mut self.link());
         lines
@@ -169,7 +175,10 @@ impl Destination {
 
     /// Its state, for people.
     pub fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(|e| e.into_inner()).clone()
+        self.health
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .clone()
     }
 
     fn is_draining(&self) -> bool {
@@ -185,7 +194,11 @@ impl Destination {
         if health.state != State::Up {
             tracing::info!(destination = self.spec.id, peer = ?peer, "up");
         }
-        *health = Health { state: State::Up, peer, error: None };
+        *health = Health {
+            state: State::Up,
+            peer,
+            error: None,
+        };
     }
 
     /// Says why it is down; in the log once for each new reason.
@@ -194,13 +207,18 @@ impl Destination {
         if health.error.as_ref() != Some(&error) {
             tracing::warn!(destination = self.spec.id, error, "down");
         }
-        *health = Health { state: State::Down, peer: None, error: Some(error) };
+        *health = Health {
+            state: State::Down,
+            peer: None,
+            error: Some(error),
+        };
     }
 
     /// Lets go of the connection: here, at the peer, at the supervisor.
     fn close(&self, link: &mut Link) {
         if let Some(socket) = link.socket.take() {
-            let _already_gone = rustix::net::shutdown(socket.get_ref(), rustix::net::Shutdown::Both);
+            let _already_gone =
+                rustix::net::shutdown(socket.get_ref(), rustix::net::Shutdown::Both);
             self.registry.release(link.cookie);
         }
         link.peer = None;

@@ -51,7 +51,11 @@ impl Gate {
                 })
             })
             .collect();
-        Gate { lanes, open: AtomicBool::new(false), opened: watch::Sender::new(false) }
+        Gate {
+            lanes,
+            open: AtomicBool::new(false),
+            opened: watch::Sender::new(false),
+        }
     }
 
     /// Goes in; `None` while it is closed. Not to be held across anything that waits.

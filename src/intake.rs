@@ -65,7 +65,10 @@ pub struct Origin<'a> {
 impl Intake {
     /// With a first table.
     pub fn new(snapshot: Snapshot) -> Intake {
-        Intake { snapshot: ArcSwap::from_pointee(snapshot), rejected: Rejected::default() }
+        Intake {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            rejected: Rejected::default(),
+        }
     }
 
     /// Takes whole lines: all of them are placed and counted, in one commit with what `also` adds to it; or, when a blocking ring has no
@@ -80,11 +83,19 @@ impl Intake {
         also: impl FnOnce(&mut Writer),
     ) -> Result<(), Arc<Ring>> {
         let now_ms = now_ms();
-        batch.run(&snapshot.table, &snapshot.rules, (now_ms / 1000) as u32, lines);
+        batch.run(
+            &snapshot.table,
+            &snapshot.rules,
+            (now_ms / 1000) as u32,
+            lines,
+        );
         let mut appends = lock_rings(snapshot, batch);
         if origin.patience == Patience::Waits {
             for (at, append) in &appends {
-                let (placed, ring) = (&batch.placed()[*at], &snapshot.rings[batch.placed()[*at].destination]);
+                let (placed, ring) = (
+                    &batch.placed()[*at],
+                    &snapshot.rings[batch.placed()[*at].destination],
+                );
                 if ring.when_full() == WhenFull::Block && placed.bytes as u64 > append.room() {
                     return Err(ring.clone());
                 }
@@ -116,7 +127,10 @@ impl Intake {
     pub fn feed_now(&self, lane: &mut Lane, origin: Origin<'_>, lines: &[u8]) {
         let snapshot = self.snapshot.load();
         let Lane { batch, writer, .. } = lane;
-        let origin = Origin { patience: Patience::Never, ..origin };
+        let origin = Origin {
+            patience: Patience::Never,
+            ..origin
+        };
         let fed = self.feed(&snapshot, batch, writer, origin, lines, |_| {});
         debug_assert!(fed.is_ok(), "who can't wait isn't told to");
     }
@@ -127,11 +141,19 @@ fn lock_rings<'a>(snapshot: &'a Snapshot, batch: &Batch) -> Vec<(usize, Append<'
     let ring = |at: &usize| &snapshot.rings[batch.placed()[*at].destination];
     let mut order: Vec<usize> = (0..batch.placed().len()).collect();
     order.sort_unstable_by_key(|at| ring(at).cells());
-    order.into_iter().map(|at| (at, ring(&at).append())).collect()
+    order
+        .into_iter()
+        .map(|at| (at, ring(&at).append()))
+        .collect()
 }
 
 /// Pushes spans as far as there is room; returns the lines that found none.
-fn push(append: &mut Append<'_>, batch: &Batch, input: &[u8], spans: &[crate::pipeline::Span]) -> u64 {
+fn push(
+    append: &mut Append<'_>,
+    batch: &Batch,
+    input: &[u8],
+    spans: &[crate::pipeline::Span],
+) -> u64 {
     let mut dropped = 0;
     for span in spans {
         let (text, lines) = (batch.text(input, span), u64::from(span.lines));
@@ -171,5 +193,7 @@ fn count(snapshot: &Snapshot, batch: &Batch, writer: &mut Writer, listener: Obje
 
 /// The time, in milliseconds since 1970.
 pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }

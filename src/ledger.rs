@@ -138,7 +138,10 @@ impl Ledger {
         if (words.load(0), words.load(1)) != (MAGIC, LAYOUT) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("the ledger has layout {}, this version speaks {LAYOUT}", words.load(1)),
+                format!(
+                    "the ledger has layout {}, this version speaks {LAYOUT}",
+                    words.load(1)
+                ),
             ));
         }
         let mut known = HashMap::new();
@@ -147,7 +150,10 @@ impl Ledger {
                 known.insert((kind, name), Object(index as u32));
             }
         }
-        Ok(Ledger { words, directory: Mutex::new(Directory { known, next: 0 }) })
+        Ok(Ledger {
+            words,
+            directory: Mutex::new(Directory { known, next: 0 }),
+        })
     }
 
     /// Finishes the commits that a killed worker had begun. Returns how many there were.
@@ -226,19 +232,25 @@ impl Ledger {
     /// A counter's total over all lanes.
     pub fn total(&self, object: Object, count: impl Into<Count>) -> u64 {
         let word = count.into().word();
-        (0..LANES).map(|lane| self.words.load(counter(lane, object, word))).sum()
+        (0..LANES)
+            .map(|lane| self.words.load(counter(lane, object, word)))
+            .sum()
     }
 
     /// The value of a cell.
     #[inline]
     pub fn cell(&self, object: Object, cell: Cell) -> u64 {
-        self.words.load(CELLS + object.0 as usize * WIDTH + cell as usize)
+        self.words
+            .load(CELLS + object.0 as usize * WIDTH + cell as usize)
     }
 
     /// The cookie of the connection that has this slot, and how far its stream is accounted for.
     pub fn stream(&self, slot: Slot) -> (u64, Offset) {
         let at = STREAMS + 2 * slot.0 as usize;
-        (self.words.load(at), Offset::from_word(self.words.load(at + 1)))
+        (
+            self.words.load(at),
+            Offset::from_word(self.words.load(at + 1)),
+        )
     }
 
     fn write_entry(&self, index: usize, kind: Kind, name: &[u8]) {
@@ -249,7 +261,8 @@ impl Ledger {
             self.words.store(at + 1 + i, u64::from_le_bytes(word));
         }
         // Last, since it makes the entry valid.
-        self.words.store(at, ((kind as u64) << 32) | name.len() as u64);
+        self.words
+            .store(at, ((kind as u64) << 32) | name.len() as u64);
     }
 }
 
@@ -273,8 +286,9 @@ fn entry(words: &Words, index: usize) -> Option<(Kind, Vec<u8>)> {
     let head = words.load(at);
     let kind = Kind::from_number(head >> 32)?;
     let len = (head & 0xffff_ffff) as usize;
-    let mut name: Vec<u8> =
-        (1..NAME_WORDS).flat_map(|i| words.load(at + i).to_le_bytes()).collect();
+    let mut name: Vec<u8> = (1..NAME_WORDS)
+        .flat_map(|i| words.load(at + i).to_le_bytes())
+        .collect();
     name.truncate(len);
     Some((kind, name))
 }
@@ -317,7 +331,10 @@ mod tests {
             let object = next.object(Kind::Destination, name).unwrap();
             assert_eq!(object, ledger.object(Kind::Destination, name).unwrap());
             assert_eq!(next.total(object, Count::Given), 10);
-            assert_eq!(next.cell(next.object(Kind::Queue, name).unwrap(), Cell::Head), 99);
+            assert_eq!(
+                next.cell(next.object(Kind::Queue, name).unwrap(), Cell::Head),
+                99
+            );
         }
     }
 
@@ -337,7 +354,13 @@ mod tests {
         writer.make_valid();
         let next = Ledger::open(fd.as_fd()).unwrap();
         assert_eq!((next.recover(), next.recover()), (1, 0));
-        assert_eq!((next.total(object, Count::Given), next.cell(object, Cell::Head)), (7, 70));
+        assert_eq!(
+            (
+                next.total(object, Count::Given),
+                next.cell(object, Cell::Head)
+            ),
+            (7, 70)
+        );
     }
 
     #[test]

@@ -18,10 +18,10 @@ pub mod pipeline;
 pub mod spec;
 
 // Level 3: the edges.
-pub mod gate;
-pub mod intake;
 pub mod admin;
 pub mod destination;
+pub mod gate;
+pub mod intake;
 pub mod listen;
 
 // Level 4 and up: putting it together.

@@ -1,9 +1,9 @@
 //! Logs: text or JSON on standard error, or systemd's journal with fields.
 
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::Registry;
 
 /// Sets where logs go and the least severe that do. The first call in a process decides.
 ///
@@ -19,7 +19,9 @@ pub fn init(level: &str, format: &str) {
             registry.with(layer.with_writer(std::io::stderr)).try_init()
         }
         _ => {
-            let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false);
+            let layer = tracing_subscriber::fmt::layer()
+                .with_ansi(false)
+                .with_target(false);
             registry.with(layer.with_writer(std::io::stderr)).try_init()
         }
     };

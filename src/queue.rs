@@ -188,14 +188,23 @@ impl Ring {
 
     /// The memfd.
     pub fn memory(&self) -> Arc<OwnedFd> {
-        self.memory.lock().unwrap_or_else(|e| e.into_inner()).clone()
+        self.memory
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .clone()
     }
 
     /// Takes the right to write.
     pub fn append(&self) -> Append<'_> {
         let ages = self.lock.lock().unwrap_or_else(|e| e.into_inner());
         let head = self.head();
-        Append { ring: self, ages, start: head, head, lines: 0 }
+        Append {
+            ring: self,
+            ages,
+            start: head,
+            head,
+            lines: 0,
+        }
     }
 
     /// The destination is going to sleep on `filled` until the head has come to `position`. False
@@ -229,7 +238,9 @@ impl Ring {
             return;
         }
         let fresh = self.map.bytes(acked, (position - acked) as usize);
-        let Some(end) = memchr::memrchr(b'\n', fresh) else { return };
+        let Some(end) = memchr::memrchr(b'\n', fresh) else {
+            return;
+        };
         let lines = memchr::memchr_iter(b'\n', &fresh[..=end]).count() as u64;
         let now_acked = acked + end as u64 + 1;
         writer.add(self.counts, Count::Acknowledged, lines);
@@ -248,7 +259,11 @@ impl Ring {
     fn leave(&self, writer: &mut Writer, position: u64, lines: u64) {
         let above = self.is_above_mark();
         writer.set(self.cells, Cell::Acked, position);
-        writer.set(self.cells, Cell::LinesOut, self.cell(Cell::LinesOut) + lines);
+        writer.set(
+            self.cells,
+            Cell::LinesOut,
+            self.cell(Cell::LinesOut) + lines,
+        );
         writer.set(self.cells, Cell::Tail, self.tail_for(position));
         writer.commit();
         if above && !self.is_above_mark() {
@@ -295,7 +310,10 @@ impl Append<'_> {
 
     /// Copies whole lines behind the newest; the caller saw to it that they fit.
     pub fn push(&mut self, text: &[u8], lines: u64) {
-        assert!(text.len() as u64 <= self.room(), "a ring was written over its end");
+        assert!(
+            text.len() as u64 <= self.room(),
+            "a ring was written over its end"
+        );
         self.ring.map.write(self.head, text);
         self.head += text.len() as u64;
         self.lines += lines;
@@ -307,13 +325,19 @@ impl Append<'_> {
             return;
         }
         writer.set(self.ring.cells, Cell::Head, self.head);
-        writer.set(self.ring.cells, Cell::LinesIn, self.ring.cell(Cell::LinesIn) + self.lines);
+        writer.set(
+            self.ring.cells,
+            Cell::LinesIn,
+            self.ring.cell(Cell::LinesIn) + self.lines,
+        );
         self.ages.mark(self.start, now_ms);
     }
 
     /// After the commit: lets go of the ring, and wakes the destination if it waits.
     pub fn finish(self) {
-        let Append { ring, ages, head, .. } = self;
+        let Append {
+            ring, ages, head, ..
+        } = self;
         drop(ages);
         // Between the store of the head and the look at `wake_at`; `sleep_until` has the other half.
         fence(Ordering::SeqCst);

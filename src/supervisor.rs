@@ -110,7 +110,10 @@ impl Supervisor {
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let control = Control::open(&settings.control).map_err(|e| {
-            io::Error::new(e.kind(), format!("control socket {}: {e}", settings.control.display()))
+            io::Error::new(
+                e.kind(),
+                format!("control socket {}: {e}", settings.control.display()),
+            )
         })?;
         let holdings = Holdings {
             ledger: Rc::new(sys::memfd("baton-ledger", ledger::BYTES)?),
@@ -157,7 +160,11 @@ impl Supervisor {
             for id in self.control.overdue(now) {
                 self.answer_status(id, None);
             }
-            for worker in self.workers.values().filter(|w| w.retire_by.is_some_and(|at| now >= at)) {
+            for worker in self
+                .workers
+                .values()
+                .filter(|w| w.retire_by.is_some_and(|at| now >= at))
+            {
                 worker.child.kill();
             }
             if self.machine.deadline().is_some_and(|at| now >= at) {
@@ -175,10 +182,16 @@ impl Supervisor {
             fds.push(fd);
         };
         if self.control.accepts() {
-            add(Source::ControlSocket, PollFd::new(&self.control.socket, PollFlags::IN));
+            add(
+                Source::ControlSocket,
+                PollFd::new(&self.control.socket, PollFlags::IN),
+            );
         }
         for client in &self.control.clients {
-            add(Source::Client(client.id), PollFd::from_borrowed_fd(client.link.fd(), PollFlags::IN));
+            add(
+                Source::Client(client.id),
+                PollFd::from_borrowed_fd(client.link.fd(), PollFlags::IN),
+            );
         }
         for (id, worker) in &self.workers {
             if !worker.closed {
@@ -186,9 +199,15 @@ impl Supervisor {
                 if !worker.outbox.is_empty() {
                     flags |= PollFlags::OUT;
                 }
-                add(Source::Link(*id), PollFd::from_borrowed_fd(worker.link.fd(), flags));
+                add(
+                    Source::Link(*id),
+                    PollFd::from_borrowed_fd(worker.link.fd(), flags),
+                );
             }
-            add(Source::Death(*id), PollFd::from_borrowed_fd(worker.child.pidfd(), PollFlags::IN));
+            add(
+                Source::Death(*id),
+                PollFd::from_borrowed_fd(worker.child.pidfd(), PollFlags::IN),
+            );
         }
         if matches!(self.machine.phase(), "recovering" | "starting") && self.unavailable.accepts() {
             for (at, listener) in self.holdings.listeners.iter().enumerate() {
@@ -198,7 +217,10 @@ impl Supervisor {
             }
         }
         for fd in self.unavailable.fds() {
-            add(Source::Unavailable, PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            add(
+                Source::Unavailable,
+                PollFd::from_borrowed_fd(fd, PollFlags::IN),
+            );
         }
         let due = [
             self.machine.deadline(),
@@ -209,13 +231,19 @@ impl Supervisor {
         ];
         let timeout = due.into_iter().flatten().min().map(|at| {
             let left = at.saturating_duration_since(Instant::now());
-            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+            Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: i64::from(left.subsec_nanos()),
+            }
         });
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let woken = fds.iter().zip(sources).filter(|(fd, _)| !fd.revents().is_empty());
+        let woken = fds
+            .iter()
+            .zip(sources)
+            .filter(|(fd, _)| !fd.revents().is_empty());
         let mut woken: Vec<Source> = woken.map(|(_, source)| source).collect();
         // What a worker said comes before the news of its death.
         woken.sort_by_key(|source| matches!(source, Source::Death(_)));
@@ -302,7 +330,11 @@ impl Supervisor {
         });
         let generations = self.history.iter().cloned().collect();
         let worker = serde_json::Value::Null;
-        let answer = Answer::Status { supervisor, generations, worker };
+        let answer = Answer::Status {
+            supervisor,
+            generations,
+            worker,
+        };
         self.control.answer(id, &answer, report.as_ref());
     }
 
@@ -316,7 +348,9 @@ impl Supervisor {
 
     fn read_worker(&mut self, id: Id) {
         loop {
-            let Some(worker) = self.workers.get_mut(&id) else { return };
+            let Some(worker) = self.workers.get_mut(&id) else {
+                return;
+            };
             if let Err(error) = worker.outbox.flush(&worker.link) {
                 tracing::debug!(generation = id, %error, "a worker can't be told any more");
             }
@@ -345,7 +379,11 @@ impl Supervisor {
 
     fn heard(&mut self, id: Id, message: FromWorker, mut fds: Vec<OwnedFd>) {
         match message {
-            FromWorker::Hello { protocol_min, protocol_max, version } => {
+            FromWorker::Hello {
+                protocol_min,
+                protocol_max,
+                version,
+            } => {
                 self.welcome(id, protocol_min, protocol_max, version);
             }
             FromWorker::Progress { step } => {
@@ -393,9 +431,13 @@ impl Supervisor {
 
     fn welcome(&mut self, id: Id, min: u32, max: u32, version: String) {
         self.note(id, |generation| generation.version.clone_from(&version));
-        let Some(origin) = self.history.iter().find(|g| g.id == id).map(|g| g.reason) else { return };
+        let Some(origin) = self.history.iter().find(|g| g.id == id).map(|g| g.reason) else {
+            return;
+        };
         let config = self.start.config.to_string_lossy().into_owned();
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         worker.version = version;
         if !(min..=max).contains(&PROTOCOL) {
             let why = format!(
@@ -411,7 +453,12 @@ impl Supervisor {
             fds.push(config.clone());
         }
         worker.say(
-            &FromSupervisor::Welcome { protocol: PROTOCOL, generation: id, origin, config },
+            &FromSupervisor::Welcome {
+                protocol: PROTOCOL,
+                generation: id,
+                origin,
+                config,
+            },
             fds,
         );
     }
@@ -432,7 +479,11 @@ impl Supervisor {
 
     fn register(&mut self, id: Id, items: Vec<Item>, fds: Vec<OwnedFd>) {
         if items.len() != fds.len() {
-            let why = format!("it registered {} items with {} descriptors", items.len(), fds.len());
+            let why = format!(
+                "it registered {} items with {} descriptors",
+                items.len(),
+                fds.len()
+            );
             self.handle(Event::Broken(id, why));
             return;
         }
@@ -478,11 +529,16 @@ impl Supervisor {
     /// A worker has died: what it still said is read first.
     fn bury(&mut self, id: Id) {
         self.read_worker(id);
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.workers.get(&id) else {
+            return;
+        };
         match worker.child.reap() {
             Ok(Some(how)) => {
                 self.workers.remove(&id);
-                let retired = self.history.iter().any(|g| g.id == id && g.outcome != "serving");
+                let retired = self
+                    .history
+                    .iter()
+                    .any(|g| g.id == id && g.outcome != "serving");
                 if retired {
                     tracing::info!(generation = id, how, "a worker has ended");
                 } else {
@@ -592,7 +648,12 @@ impl Supervisor {
         }
         match spawned {
             Ok(worker) => {
-                tracing::info!(generation = id, pid = worker.child.pid(), ?origin, "worker started");
+                tracing::info!(
+                    generation = id,
+                    pid = worker.child.pid(),
+                    ?origin,
+                    "worker started"
+                );
                 self.workers.insert(id, worker);
             }
             Err(why) => self.handle(Event::SpawnFailed(id, why)),
@@ -601,7 +662,10 @@ impl Supervisor {
 
     fn pass_frozen(&mut self, id: Id) {
         let Some(frozen) = self.frozen.take() else {
-            self.handle(Event::Broken(id, "the old worker's state is missing".into()));
+            self.handle(Event::Broken(
+                id,
+                "the old worker's state is missing".into(),
+            ));
             return;
         };
         if let Some(worker) = self.workers.get_mut(&id) {
@@ -621,10 +685,18 @@ impl Supervisor {
 
     /// The way back. Stale: the new worker had begun, so the old one is told what changed.
     fn thaw(&mut self, id: Id, stale: bool) {
-        let queues = self.new_queues.iter().filter_map(|name| self.holdings.queues.get(name));
-        let sockets = self.new_sockets.iter().filter_map(|cookie| self.holdings.sockets.get(cookie));
-        let mut entries: Vec<Entry> =
-            queues.chain(sockets).map(|(item, fd)| Entry::Take(item.clone(), fd.clone())).collect();
+        let queues = self
+            .new_queues
+            .iter()
+            .filter_map(|name| self.holdings.queues.get(name));
+        let sockets = self
+            .new_sockets
+            .iter()
+            .filter_map(|cookie| self.holdings.sockets.get(cookie));
+        let mut entries: Vec<Entry> = queues
+            .chain(sockets)
+            .map(|(item, fd)| Entry::Take(item.clone(), fd.clone()))
+            .collect();
         if let Some(worker) = self.workers.get_mut(&id) {
             if stale {
                 for cookies in self.gone.chunks(2000) {
@@ -654,7 +726,11 @@ impl Supervisor {
     }
 
     fn serves(&mut self, id: Id, pause: Option<Duration>) {
-        tracing::info!(generation = id, pause_us = pause.map(|p| p.as_micros() as u64), "serving");
+        tracing::info!(
+            generation = id,
+            pause_us = pause.map(|p| p.as_micros() as u64),
+            "serving"
+        );
         self.note(id, |g| {
             g.serving_at = Some(timestamp());
             g.outcome = "serving".into();
@@ -667,7 +743,9 @@ impl Supervisor {
         self.new_sockets.clear();
         self.new_queues.clear();
         self.gone.clear();
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
         if let Some(config) = &worker.config {
             self.last_good = Some((worker.exe.clone(), config.clone()));
         }
@@ -675,8 +753,13 @@ impl Supervisor {
             let address = l.address.to_string();
             worker.wanted.iter().any(|w| w.address == address)
         };
-        let leaving: Vec<u64> =
-            self.holdings.listeners.iter().filter(|l| !l.passed && !listed(l)).map(|l| l.cookie).collect();
+        let leaving: Vec<u64> = self
+            .holdings
+            .listeners
+            .iter()
+            .filter(|l| !l.passed && !listed(l))
+            .map(|l| l.cookie)
+            .collect();
         worker.say(&FromSupervisor::Settled { leaving }, Vec::new());
         self.share_history(id);
     }
@@ -689,8 +772,15 @@ impl Supervisor {
     fn answer(&mut self, askers: &[u64], result: Result<Id, String>) {
         let answer = match result {
             Ok(id) => {
-                let pause_us = self.history.iter().find(|g| g.id == id).and_then(|g| g.pause_us);
-                Answer::Reloaded { generation: id, pause_us }
+                let pause_us = self
+                    .history
+                    .iter()
+                    .find(|g| g.id == id)
+                    .and_then(|g| g.pause_us);
+                Answer::Reloaded {
+                    generation: id,
+                    pause_us,
+                }
             }
             Err(reason) => Answer::Refused { reason },
         };
@@ -704,8 +794,13 @@ impl Supervisor {
         for worker in self.workers.values() {
             worker.child.kill();
         }
-        let waiting: Vec<u64> =
-            self.control.clients.iter().filter(|c| c.waits_reload).map(|c| c.id).collect();
+        let waiting: Vec<u64> = self
+            .control
+            .clients
+            .iter()
+            .filter(|c| c.waits_reload)
+            .map(|c| c.id)
+            .collect();
         self.answer(&waiting, Err("stopping".into()));
         self.holdings.listeners.drain(..).for_each(Listener::close);
         tracing::info!(status, "the supervisor ends");

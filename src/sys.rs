@@ -3,7 +3,10 @@
 //! The only room with `unsafe`; each block states the contract that makes it sound. Everything
 //! here is Linux.
 
-#![allow(unsafe_code, reason = "the one address of unsafe code; each block has its contract")]
+#![allow(
+    unsafe_code,
+    reason = "the one address of unsafe code; each block has its contract"
+)]
 
 mod child;
 mod limits;
@@ -16,9 +19,7 @@ pub use child::{
     CONTROL_FD, Child, ignore_termination_signals, inherited, set_process_name, spawn_worker,
 };
 pub use limits::raise_open_files;
-pub use watch::{Watched, watch};
 pub use memory::{MappedRing, Words, memfd, memfd_with, read_memfd, seal};
 pub use passing::{MAX_FDS, Packet, receive, send};
-pub use socket::{
-    TcpInfo, cookie, kernel_dropped, queued_out, tcp_info, unread,
-};
+pub use socket::{TcpInfo, cookie, kernel_dropped, queued_out, tcp_info, unread};
+pub use watch::{Watched, watch};

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{Config, LogFormat, LogLevel};
-use crate::handover::{FromSupervisor, FromWorker, Link, Origin, PROTOCOL};
+use crate::handover::{FromSupervisor, FromWorker, Link, PROTOCOL};
 use crate::ledger::Ledger;
 use crate::{logging, sys};
 
@@ -66,7 +66,10 @@ struct Refusal {
 
 impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Refusal {
-        Refusal { reason: error.to_string(), status: 1 }
+        Refusal {
+            reason: error.to_string(),
+            status: 1,
+        }
     }
 }
 
@@ -75,7 +78,6 @@ struct Begun {
     link: Arc<Link>,
     version: String,
     generation: u64,
-    origin: Origin,
     config: Config,
     ledger: Arc<Ledger>,
 }
@@ -91,17 +93,28 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         &[],
     )?;
     fault::point("after-hello");
-    let (generation, origin, path, mut fds) = match link.receive(true)? {
-        Some((FromSupervisor::Welcome { generation, origin, config, .. }, fds)) => {
-            (generation, origin, config, fds.into_iter())
-        }
+    let (generation, path, mut fds) = match link.receive(true)? {
+        Some((
+            FromSupervisor::Welcome {
+                generation, config, ..
+            },
+            fds,
+        )) => (generation, config, fds.into_iter()),
         Some((other, _)) => {
             let reason = format!("expected a welcome, heard {other:?}");
             return Err(Refusal { reason, status: 1 });
         }
-        None => return Err(Refusal { reason: "the supervisor has gone".into(), status: ORPHANED }),
+        None => {
+            return Err(Refusal {
+                reason: "the supervisor has gone".into(),
+                status: ORPHANED,
+            });
+        }
     };
-    let missing = || Refusal { reason: "the welcome came without the ledger".into(), status: 1 };
+    let missing = || Refusal {
+        reason: "the welcome came without the ledger".into(),
+        status: 1,
+    };
     let ledger = fds.next().ok_or_else(missing)?;
     let compiled = match fds.next() {
         // What last worked, whatever the file holds by now.
@@ -111,8 +124,10 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         }
         None => Config::load(Path::new(&path)),
     };
-    let config = compiled
-        .map_err(|problems| Refusal { reason: problems.to_string(), status: BAD_CONFIG })?;
+    let config = compiled.map_err(|problems| Refusal {
+        reason: problems.to_string(),
+        status: BAD_CONFIG,
+    })?;
     logging::init(level_name(config.log.level), format_name(config.log.format));
     for warning in &config.warnings {
         tracing::warn!("{}", warning.in_file(&config.path));
@@ -123,14 +138,16 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         link: link.clone(),
         version: version.to_owned(),
         generation,
-        origin,
         config,
         ledger,
     })
 }
 
 fn refuse(link: &Link, reason: &str, status: i32) -> i32 {
-    let refused = FromWorker::Refused { reason: reason.to_owned(), status };
+    let refused = FromWorker::Refused {
+        reason: reason.to_owned(),
+        status,
+    };
     if link.send(&refused, &[]).is_err() {
         eprintln!("baton worker: {reason}");
     }

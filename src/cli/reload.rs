@@ -10,7 +10,10 @@ use crate::handover::{Answer, Request};
 #[expect(clippy::print_stdout, reason = "what was asked for")]
 pub(super) fn run(args: &ControlArgs) -> anyhow::Result<ExitCode> {
     match args.connect()?.ask(Request::Reload, None)? {
-        Answer::Reloaded { generation, pause_us } => {
+        Answer::Reloaded {
+            generation,
+            pause_us,
+        } => {
             let pause = pause_us.map_or(String::new(), |us| {
                 format!(", after a pause of {:.1} ms", us as f64 / 1000.0)
             });

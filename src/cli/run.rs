@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{VERSION, absolute, exit_code};
-use crate::supervisor::{self, Settings, Start};
 use crate::logging;
+use crate::supervisor::{self, Settings, Start};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -19,7 +19,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = absolute(&args.config);
     let settings = Settings::read(&config);
     logging::init(&settings.log_level, &settings.log_format);
-    let start = Start { binary: own_path()?, config, version: VERSION.to_owned() };
+    let start = Start {
+        binary: own_path()?,
+        config,
+        version: VERSION.to_owned(),
+    };
     Ok(exit_code(supervisor::run(start, settings)?))
 }
 
@@ -31,7 +35,10 @@ fn own_path() -> anyhow::Result<PathBuf> {
         return Ok(absolute(&name));
     }
     let path = env::var_os("PATH").unwrap_or_default();
-    match env::split_paths(&path).map(|dir| dir.join(&name)).find(|path| path.is_file()) {
+    match env::split_paths(&path)
+        .map(|dir| dir.join(&name))
+        .find(|path| path.is_file())
+    {
         Some(found) => Ok(absolute(&found)),
         None => Ok(env::current_exe()?),
     }

@@ -23,7 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[expect(clippy::print_stdout, reason = "what was asked for")]
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let answer = args.control.connect()?.ask(Request::Status, Some(PATIENCE))?;
+    let answer = args
+        .control
+        .connect()?
+        .ask(Request::Status, Some(PATIENCE))?;
     if !matches!(answer, Answer::Status { .. }) {
         bail!("an answer that isn't a status: {answer:?}");
     }
@@ -90,7 +93,16 @@ fn for_people(document: &Value) -> String {
         ));
         lines.push(String::new());
         lines.extend(table(
-            &["DESTINATION", "STATE", "GIVEN", "ACKNOWLEDGED", "QUEUED", "OLDEST", "DROPPED", "ERROR"],
+            &[
+                "DESTINATION",
+                "STATE",
+                "GIVEN",
+                "ACKNOWLEDGED",
+                "QUEUED",
+                "OLDEST",
+                "DROPPED",
+                "ERROR",
+            ],
             worker["destinations"].as_array(),
             |d| {
                 let age = d["oldest_age_s"].as_f64().unwrap_or(0.0);
@@ -111,10 +123,20 @@ fn for_people(document: &Value) -> String {
     let recent = generations.map(|all| all[all.len().saturating_sub(5)..].to_vec());
     lines.push(String::new());
     lines.extend(table(
-        &["GENERATION", "PID", "VERSION", "REASON", "STARTED", "PAUSE", "OUTCOME"],
+        &[
+            "GENERATION",
+            "PID",
+            "VERSION",
+            "REASON",
+            "STARTED",
+            "PAUSE",
+            "OUTCOME",
+        ],
         recent.as_ref(),
         |g| {
-            let pause = g["pause_us"].as_u64().map_or("-".into(), |us| format!("{:.1} ms", us as f64 / 1e3));
+            let pause = g["pause_us"]
+                .as_u64()
+                .map_or("-".into(), |us| format!("{:.1} ms", us as f64 / 1e3));
             vec![
                 g["id"].to_string(),
                 g["pid"].to_string(),
@@ -139,7 +161,9 @@ fn text(value: &Value) -> String {
 
 /// The sum of an object's numbers.
 fn sum(value: &Value) -> u64 {
-    value.as_object().map_or(0, |map| map.values().filter_map(Value::as_u64).sum())
+    value
+        .as_object()
+        .map_or(0, |map| map.values().filter_map(Value::as_u64).sum())
 }
 
 /// Columns as wide as their widest cell.
@@ -151,10 +175,18 @@ fn table(
     let mut all = vec![head.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>()];
     all.extend(rows.into_iter().flatten().map(cells));
     let widths: Vec<usize> = (0..head.len())
-        .map(|column| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .map(|column| {
+            all.iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     all.iter().map(line).collect()

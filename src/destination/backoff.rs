@@ -16,7 +16,10 @@ pub struct Backoff {
 impl Backoff {
     /// Up to this ceiling.
     pub fn new(ceiling: Duration) -> Backoff {
-        Backoff { next: None, ceiling }
+        Backoff {
+            next: None,
+            ceiling,
+        }
     }
 
     /// It went well: the next attempt is made at once.

@@ -33,7 +33,10 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         addresses.extend(pair.into_iter().flatten());
     }
     if addresses.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the name has no address",
+        ));
     }
     Ok(addresses)
 }
@@ -50,7 +53,12 @@ pub async fn connect(
     let named = |e: io::Error, what: &dyn std::fmt::Display| {
         io::Error::new(e.kind(), format!("{what}: {e}"))
     };
-    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {:?}", spec.timeout));
+    let late = || {
+        io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("no answer in {:?}", spec.timeout),
+        )
+    };
     let addresses = match timeout(spec.timeout, resolve(host, port)).await {
         Ok(addresses) => addresses.map_err(|e| named(e, &host))?,
         Err(_) => return Err(named(late(), &host)),
@@ -58,7 +66,12 @@ pub async fn connect(
     let share = spec.timeout / addresses.len().max(1) as u32;
     let mut last = late();
     for address in addresses {
-        match timeout(share.max(Duration::from_millis(250)), connect_to(address, spec.bind)).await {
+        match timeout(
+            share.max(Duration::from_millis(250)),
+            connect_to(address, spec.bind),
+        )
+        .await
+        {
             Ok(Ok(socket)) => return Ok((socket, address)),
             Ok(Err(error)) => last = named(error, &address),
             Err(_) => last = named(late(), &address),
@@ -68,7 +81,11 @@ pub async fn connect(
 }
 
 async fn connect_to(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<OwnedFd> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     if let Some(ip) = bind {
         socket.bind(SocketAddr::new(ip, 0))?;
     }

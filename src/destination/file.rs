@@ -56,7 +56,8 @@ impl Destination {
                 Err(error) => {
                     self.is_down(format!("{}: {error}", path.display()));
                     if let Some(mut lane) = self.gate.enter() {
-                        lane.writer.add(self.ring.counts(), Count::ConnectFailures, 1);
+                        lane.writer
+                            .add(self.ring.counts(), Count::ConnectFailures, 1);
                         lane.writer.commit();
                     }
                     sleep(backoff.pause().max(Duration::from_millis(50))).await;
@@ -66,7 +67,9 @@ impl Destination {
     }
 
     fn step_file(&self, path: &Path, open: &mut Option<Open>) -> io::Result<Next> {
-        let Some(mut lane) = self.gate.enter() else { return Ok(Next::Closed) };
+        let Some(mut lane) = self.gate.enter() else {
+            return Ok(Next::Closed);
+        };
         let at = match open {
             Some(at) => at,
             None => {
@@ -102,7 +105,11 @@ impl Destination {
 
     /// Opens the file, and finds out how far a predecessor had written the ring to it.
     fn open_file(&self, path: &Path, lane: &mut Lane) -> io::Result<Open> {
-        let mut file = OpenOptions::new().append(true).read(true).create(true).open(path)?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .read(true)
+            .create(true)
+            .open(path)?;
         let meta = file.metadata()?;
         let identity = (meta.dev() << 40) ^ meta.ino() ^ (1 << 63);
         let (acked, head) = (self.ring.acked(), self.ring.head());
@@ -127,7 +134,10 @@ impl Destination {
         lane.writer.set(cells, Cell::FileLength, length);
         lane.writer.add(self.ring.counts(), Count::Connects, 1);
         lane.writer.commit();
-        Ok(Open { file, written: acked })
+        Ok(Open {
+            file,
+            written: acked,
+        })
     }
 }
 

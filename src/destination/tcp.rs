@@ -102,7 +102,8 @@ impl Destination {
         };
         self.is_down(failure.to_string());
         if let Some(mut lane) = self.gate.enter() {
-            lane.writer.add(self.ring.counts(), Count::ConnectFailures, 1);
+            lane.writer
+                .add(self.ring.counts(), Count::ConnectFailures, 1);
             lane.writer.commit();
         }
         None
@@ -111,16 +112,26 @@ impl Destination {
     /// Makes a new connection the ring's. The supervisor holds it, and the ledger says where it begins, before
     /// its first byte. `None`: the gate is closed.
     fn begin(&self, socket: OwnedFd, peer: SocketAddr) -> io::Result<Option<Arc<Watched>>> {
-        let Some(mut lane) = self.gate.enter() else { return Ok(None) };
+        let Some(mut lane) = self.gate.enter() else {
+            return Ok(None);
+        };
         let mut link = self.link();
         if link.socket.is_some() {
             return Ok(None);
         }
         let cookie = sys::cookie(socket.as_fd())?;
         let socket = Arc::new(sys::watch(socket)?);
-        let item = Item::Outbound { cookie, destination: self.spec.id.clone() };
-        self.registry.register(&[item], &[socket.get_ref().as_fd()])?;
-        let base = if link.ended_well { self.ring.acked() } else { self.ring.tail() };
+        let item = Item::Outbound {
+            cookie,
+            destination: self.spec.id.clone(),
+        };
+        self.registry
+            .register(&[item], &[socket.get_ref().as_fd()])?;
+        let base = if link.ended_well {
+            self.ring.acked()
+        } else {
+            self.ring.tail()
+        };
         let writer = &mut lane.writer;
         writer.set(self.ring.cells(), Cell::Link, cookie);
         writer.set(self.ring.cells(), Cell::LinkBase, base);
@@ -192,7 +203,9 @@ impl Destination {
     }
 
     async fn look_up(&self, host: &str, port: u16) {
-        let Ok(addresses) = connect::resolve(host, port).await else { return };
+        let Ok(addresses) = connect::resolve(host, port).await else {
+            return;
+        };
         let mut link = self.link();
         if link.peer.is_some_and(|peer| !addresses.contains(&peer)) {
             tracing::info!(destination = self.spec.id, from = ?link.peer, "the name has moved");
@@ -201,9 +214,15 @@ impl Destination {
     }
 
     fn step(&self, socket: &Arc<Watched>) -> Next {
-        let Some(mut lane) = self.gate.enter() else { return Next::Closed };
+        let Some(mut lane) = self.gate.enter() else {
+            return Next::Closed;
+        };
         let mut link = self.link();
-        if !link.socket.as_ref().is_some_and(|ours| Arc::ptr_eq(ours, socket)) {
+        if !link
+            .socket
+            .as_ref()
+            .is_some_and(|ours| Arc::ptr_eq(ours, socket))
+        {
             return Next::Lost(Why::Replaced);
         }
         let now = Instant::now();
@@ -215,7 +234,11 @@ impl Destination {
             },
         };
         let end = self.ring.head();
-        let end = if link.moving { self.end_of_line(written, end) } else { end };
+        let end = if link.moving {
+            self.end_of_line(written, end)
+        } else {
+            end
+        };
         if written == end {
             return self.nothing_to_send(&mut lane, &mut link, written, now);
         }
@@ -229,7 +252,9 @@ impl Destination {
             }
         }
         link.company_until = None;
-        let bytes = self.ring.bytes(written, WRITE.min((end - written) as usize));
+        let bytes = self
+            .ring
+            .bytes(written, WRITE.min((end - written) as usize));
         let sent = socket.try_io(Interest::WRITABLE, |fd| {
             Ok(send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
         });
@@ -247,14 +272,26 @@ impl Destination {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.read_acknowledgements(&mut lane, &mut link, now);
-                Next::Full(now + if self.ring.is_above_mark() { ASK_AFTER } else { ASK_IDLE })
+                Next::Full(
+                    now + if self.ring.is_above_mark() {
+                        ASK_AFTER
+                    } else {
+                        ASK_IDLE
+                    },
+                )
             }
             Err(error) => Next::Lost(Why::Error(error)),
         }
     }
 
     /// All is written: what remains is to hear that it has arrived.
-    fn nothing_to_send(&self, lane: &mut Lane, link: &mut Link, written: u64, now: Instant) -> Next {
+    fn nothing_to_send(
+        &self,
+        lane: &mut Lane,
+        link: &mut Link,
+        written: u64,
+        now: Instant,
+    ) -> Next {
         let pause = match (self.is_draining(), self.ring.is_above_mark() || link.moving) {
             (true, _) => ASK_AFTER,
             (_, true) => ASK_FULL,
@@ -287,7 +324,9 @@ impl Destination {
 
     /// Asks the kernel how far a connection that was taken over has got.
     fn locate(&self, lane: &mut Lane, link: &mut Link, now: Instant) -> io::Result<u64> {
-        let Some(socket) = link.socket.clone() else { return Err(io::ErrorKind::NotConnected.into()) };
+        let Some(socket) = link.socket.clone() else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
         let fd = socket.get_ref().as_fd();
         // Acknowledgements go on arriving between the two questions: ask until none did.
         let mut info = sys::tcp_info(fd)?;
@@ -319,7 +358,8 @@ impl Destination {
                 let position = link.base + info.bytes_acked.saturating_sub(1);
                 let written = link.written.unwrap_or(position);
                 // A FIN of ours would count too; never more than what was written.
-                self.ring.acknowledge(&mut lane.writer, position.min(written));
+                self.ring
+                    .acknowledge(&mut lane.writer, position.min(written));
             }
             Err(error) => tracing::error!(destination = self.spec.id, %error, "no TCP_INFO"),
         }
@@ -347,12 +387,18 @@ impl Destination {
     fn try_disconnect(&self, socket: &Arc<Watched>, why: &Why, deadline: Instant) -> Option<bool> {
         let mut lane = self.gate.enter()?;
         let mut link = self.link();
-        if !link.socket.as_ref().is_some_and(|ours| Arc::ptr_eq(ours, socket)) {
+        if !link
+            .socket
+            .as_ref()
+            .is_some_and(|ours| Arc::ptr_eq(ours, socket))
+        {
             return Some(true);
         }
         let now = Instant::now();
         self.read_acknowledgements(&mut lane, &mut link, now);
-        let all_acked = link.written.is_some_and(|written| self.ring.acked() >= written);
+        let all_acked = link
+            .written
+            .is_some_and(|written| self.ring.acked() >= written);
         if matches!(why, Why::PeerClosed) && !all_acked && now < deadline {
             return Some(false);
         }

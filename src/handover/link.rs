@@ -25,7 +25,10 @@ fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
     if bytes.len() > MAX_MESSAGE {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("a message of {} bytes, over the limit of {MAX_MESSAGE}", bytes.len()),
+            format!(
+                "a message of {} bytes, over the limit of {MAX_MESSAGE}",
+                bytes.len()
+            ),
         ));
     }
     Ok(bytes)
@@ -41,7 +44,10 @@ pub struct Link {
 impl Link {
     /// Speaks over this socket.
     pub fn new(socket: OwnedFd) -> Link {
-        Link { socket, scratch: Mutex::new(vec![0; MAX_MESSAGE]) }
+        Link {
+            socket,
+            scratch: Mutex::new(vec![0; MAX_MESSAGE]),
+        }
     }
 
     /// Two ends that speak to each other.
@@ -75,7 +81,10 @@ impl Link {
     /// # Errors
     /// `WouldBlock` unless `wait`; `InvalidData` for a message that isn't understood or came truncated: the
     /// conversation is broken.
-    pub fn receive<T: DeserializeOwned>(&self, wait: bool) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    pub fn receive<T: DeserializeOwned>(
+        &self,
+        wait: bool,
+    ) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
         let mut scratch = self.scratch.lock().unwrap_or_else(|e| e.into_inner());
         let packet = sys::receive(self.socket.as_fd(), &mut scratch, wait)?;
         if packet.bytes.is_empty() {
@@ -141,7 +150,9 @@ impl Client {
             None,
         )?;
         rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-        Ok(Client { link: Link::new(socket) })
+        Ok(Client {
+            link: Link::new(socket),
+        })
     }
 
     /// Asks, and waits for the answer, at most `timeout` (none: as long as it takes).
@@ -159,9 +170,20 @@ impl Client {
             ));
         };
         match (answer, fds.first()) {
-            (Answer::Status { supervisor, generations, .. }, Some(memory)) => {
+            (
+                Answer::Status {
+                    supervisor,
+                    generations,
+                    ..
+                },
+                Some(memory),
+            ) => {
                 let worker = serde_json::from_slice(&sys::read_memfd(memory.as_fd(), MAX_LARGE)?)?;
-                Ok(Answer::Status { supervisor, generations, worker })
+                Ok(Answer::Status {
+                    supervisor,
+                    generations,
+                    worker,
+                })
             }
             (answer, _) => Ok(answer),
         }

@@ -58,13 +58,19 @@ impl Frozen {
         }
         let (cookies, partials) = (reader.u32()?, reader.u32()?);
         // Counts are believed only as far as there are bytes.
-        let cookies = (0..cookies).map(|_| reader.u64()).collect::<io::Result<_>>()?;
+        let cookies = (0..cookies)
+            .map(|_| reader.u64())
+            .collect::<io::Result<_>>()?;
         let partials = (0..partials)
             .map(|_| {
                 let cookie = reader.u64()?;
                 let discarding = reader.take(1)?[0] != 0;
                 let len = reader.u32()?;
-                Ok(Partial { cookie, discarding, bytes: reader.take(len as usize)?.to_vec() })
+                Ok(Partial {
+                    cookie,
+                    discarding,
+                    bytes: reader.take(len as usize)?.to_vec(),
+                })
             })
             .collect::<io::Result<_>>()?;
         if !reader.rest.is_empty() {
@@ -86,11 +92,15 @@ impl<'a> Reader<'a> {
     }
 
     fn u64(&mut self) -> io::Result<u64> {
-        Ok(u64::from_le_bytes(self.take(8)?.try_into().map_err(|_| broken())?))
+        Ok(u64::from_le_bytes(
+            self.take(8)?.try_into().map_err(|_| broken())?,
+        ))
     }
 
     fn u32(&mut self) -> io::Result<u32> {
-        Ok(u32::from_le_bytes(self.take(4)?.try_into().map_err(|_| broken())?))
+        Ok(u32::from_le_bytes(
+            self.take(4)?.try_into().map_err(|_| broken())?,
+        ))
     }
 }
 

@@ -21,13 +21,19 @@ pub struct Registry {
 impl Registry {
     /// Speaks over the worker's link.
     pub fn new(link: Arc<Link>) -> Registry {
-        Registry { link, released: Mutex::default() }
+        Registry {
+            link,
+            released: Mutex::default(),
+        }
     }
 
     /// Whether the supervisor keeps up: while it doesn't, nothing new is accepted.
     pub fn keeps_up(&self) -> bool {
         let mut fds = [PollFd::from_borrowed_fd(self.link.fd(), PollFlags::OUT)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         matches!(poll(&mut fds, Some(&now)), Ok(n) if n > 0)
     }
 
@@ -37,7 +43,9 @@ impl Registry {
     /// When the supervisor is gone, or the kernel refuses for a second.
     pub fn register(&self, items: &[Item], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         for (items, fds) in items.chunks(MAX_FDS / 2).zip(fds.chunks(MAX_FDS / 2)) {
-            let message = FromWorker::Register { items: items.to_vec() };
+            let message = FromWorker::Register {
+                items: items.to_vec(),
+            };
             let mut tries = 0;
             loop {
                 match self.link.send(&message, fds) {
@@ -57,8 +65,10 @@ impl Registry {
     pub fn release(&self, cookie: u64) {
         let mut released = self.released.lock().unwrap_or_else(|e| e.into_inner());
         released.push(cookie);
-        let message =
-            FromWorker::Release { cookies: std::mem::take(&mut released), queues: Vec::new() };
+        let message = FromWorker::Release {
+            cookies: std::mem::take(&mut released),
+            queues: Vec::new(),
+        };
         if self.link.try_send(&message, &[]).is_err()
             && let FromWorker::Release { cookies, .. } = message
         {
@@ -69,7 +79,13 @@ impl Registry {
     /// Done with a destination's queue.
     pub fn release_queue(&self, destination: &str) -> io::Result<()> {
         let queues = vec![destination.to_owned()];
-        self.link.send(&FromWorker::Release { cookies: Vec::new(), queues }, &[])
+        self.link.send(
+            &FromWorker::Release {
+                cookies: Vec::new(),
+                queues,
+            },
+            &[],
+        )
     }
 
     /// Says what `release` couldn't; waits for room.
@@ -77,7 +93,10 @@ impl Registry {
         let released =
             std::mem::take(&mut *self.released.lock().unwrap_or_else(|e| e.into_inner()));
         for cookies in released.chunks(2000) {
-            let message = FromWorker::Release { cookies: cookies.to_vec(), queues: Vec::new() };
+            let message = FromWorker::Release {
+                cookies: cookies.to_vec(),
+                queues: Vec::new(),
+            };
             self.link.send(&message, &[])?;
         }
         Ok(())

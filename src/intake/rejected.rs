@@ -36,13 +36,20 @@ impl Rejected {
     /// must not slow good ones.
     pub fn note(&self, batch: &Batch, input: &[u8], origin: Origin<'_>, at_ms: u64) {
         for rejection in batch.rejections() {
-            self.add(rejection.reason.as_str(), &input[rejection.range.clone()], origin, at_ms);
+            self.add(
+                rejection.reason.as_str(),
+                &input[rejection.range.clone()],
+                origin,
+                at_ms,
+            );
         }
     }
 
     /// Notes one line.
     pub fn add(&self, reason: &'static str, line: &[u8], origin: Origin<'_>, at_ms: u64) {
-        let Ok(mut samples) = self.samples.try_lock() else { return };
+        let Ok(mut samples) = self.samples.try_lock() else {
+            return;
+        };
         if samples.len() >= KEEP {
             samples.pop_front();
         }

@@ -92,8 +92,12 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [DropReason; 4] =
-        [DropReason::Full, DropReason::FullUdp, DropReason::Stop, DropReason::Removed];
+    pub const ALL: [DropReason; 4] = [
+        DropReason::Full,
+        DropReason::FullUdp,
+        DropReason::Stop,
+        DropReason::Removed,
+    ];
 
     /// As in metrics and the status.
     pub fn as_str(self) -> &'static str {

@@ -23,7 +23,11 @@ impl Writer {
     /// The writer of a lane below [`super::LANES`].
     pub fn new(ledger: Arc<Ledger>, lane: usize) -> Writer {
         assert!(lane < super::LANES, "lane {lane}");
-        Writer { ledger, lane, changes: Vec::with_capacity(64) }
+        Writer {
+            ledger,
+            lane,
+            changes: Vec::with_capacity(64),
+        }
     }
 
     /// Adds to a counter.
@@ -36,7 +40,8 @@ impl Writer {
             self.changes.iter().all(|(w, _)| *w != word as u32),
             "a counter is added to once in a commit"
         );
-        self.changes.push((word as u32, self.ledger.words.load(word) + n));
+        self.changes
+            .push((word as u32, self.ledger.words.load(word) + n));
     }
 
     /// Sets a cell.
@@ -77,7 +82,10 @@ impl Writer {
             let count = self.write_record();
             self.make_valid();
             for (word, value) in self.changes.drain(..count) {
-                self.ledger.words.at(word as usize).store(value, Ordering::Relaxed);
+                self.ledger
+                    .words
+                    .at(word as usize)
+                    .store(value, Ordering::Relaxed);
             }
             // A kill stops a process between two instructions: what must hold is only that the
             // compiler keeps this order.
@@ -92,8 +100,14 @@ impl Writer {
         let count = self.changes.len().min(RECORD_ENTRIES);
         for (entry, (word, value)) in self.changes[..count].iter().enumerate() {
             let at = record + 2 * (entry + 1);
-            self.ledger.words.at(at).store(u64::from(*word), Ordering::Relaxed);
-            self.ledger.words.at(at + 1).store(*value, Ordering::Relaxed);
+            self.ledger
+                .words
+                .at(at)
+                .store(u64::from(*word), Ordering::Relaxed);
+            self.ledger
+                .words
+                .at(at + 1)
+                .store(*value, Ordering::Relaxed);
         }
         count
     }

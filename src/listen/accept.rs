@@ -50,7 +50,9 @@ async fn accept_for_ever(inputs: &Arc<Inputs>, listener: &Listener) {
     // One message when it begins to fail, one when it goes again.
     let mut failing = false;
     loop {
-        let Ok(mut ready) = socket.readable().await else { return };
+        let Ok(mut ready) = socket.readable().await else {
+            return;
+        };
         match accept_some(inputs, listener) {
             Turn::Took(connections) => {
                 if std::mem::take(&mut failing) {
@@ -100,18 +102,26 @@ pub fn empty_accept_queue(inputs: &Inputs, listener: &Listener) -> Vec<Arc<Conne
 }
 
 fn accept_some(inputs: &Inputs, listener: &Listener) -> Turn {
-    let Some(mut lane) = inputs.gate.enter() else { return Turn::Closed };
+    let Some(mut lane) = inputs.gate.enter() else {
+        return Turn::Closed;
+    };
     if !inputs.registry.keeps_up() {
         return Turn::Later(None);
     }
-    let room = inputs.limits.max_connections.saturating_sub(inputs.connections.len());
+    let room = inputs
+        .limits
+        .max_connections
+        .saturating_sub(inputs.connections.len());
     if room == 0 {
         return Turn::Full;
     }
     let mut taken = Vec::new();
     let mut failure = None;
     while taken.len() < room.min(TURN) {
-        match accept_with(&listener.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+        match accept_with(
+            &listener.socket,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        ) {
             Ok(socket) => taken.push(socket),
             Err(Errno::WOULDBLOCK) => break,
             // The client has gone while it waited.
@@ -142,14 +152,20 @@ fn admit(
     lane: &mut Lane,
     sockets: Vec<OwnedFd>,
 ) -> io::Result<Vec<Arc<Connection>>> {
-    let kind = if listener.is_tcp() { Kind::Tcp } else { Kind::Unix };
+    let kind = if listener.is_tcp() {
+        Kind::Tcp
+    } else {
+        Kind::Unix
+    };
     let mut connections = Vec::with_capacity(sockets.len());
     for socket in sockets {
         if kind == Kind::Tcp {
             keep_alive(&socket)?;
         }
         let cookie = sys::cookie(socket.as_fd())?;
-        let Some(slot) = inputs.connections.take_slot() else { break };
+        let Some(slot) = inputs.connections.take_slot() else {
+            break;
+        };
         let from = (listener.address.as_str(), listener.object);
         match Connection::new(cookie, slot, kind, from, socket) {
             Ok(connection) => {
@@ -162,7 +178,8 @@ fn admit(
             }
         }
     }
-    lane.writer.add(listener.object, Count::Accepted, connections.len() as u64);
+    lane.writer
+        .add(listener.object, Count::Accepted, connections.len() as u64);
     lane.writer.commit();
     let items: Vec<Item> = connections
         .iter()
@@ -172,9 +189,14 @@ fn admit(
             listener: c.listener.clone(),
         })
         .collect();
-    let fds: Vec<_> = connections.iter().map(|c| c.socket.get_ref().as_fd()).collect();
+    let fds: Vec<_> = connections
+        .iter()
+        .map(|c| c.socket.get_ref().as_fd())
+        .collect();
     if let Err(error) = inputs.registry.register(&items, &fds) {
-        connections.iter().for_each(|c| inputs.connections.give_slot(c.slot));
+        connections
+            .iter()
+            .for_each(|c| inputs.connections.give_slot(c.slot));
         return Err(error);
     }
     for connection in &connections {

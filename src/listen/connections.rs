@@ -105,12 +105,20 @@ impl Connection {
             return None;
         }
         let bytes = [&state.waiting, carry].concat();
-        Some(Partial { cookie: self.cookie, discarding, bytes })
+        Some(Partial {
+            cookie: self.cookie,
+            discarding,
+            bytes,
+        })
     }
 
     /// Goes on where a predecessor was that said so.
     pub fn resume(&self, partial: Partial) {
-        let Partial { mut bytes, discarding, .. } = partial;
+        let Partial {
+            mut bytes,
+            discarding,
+            ..
+        } = partial;
         let mut state = self.state();
         let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
         state.splitter = Splitter::restore(bytes.split_off(whole), discarding);
@@ -140,11 +148,17 @@ impl Connection {
                 let read = bytes_read(&self.socket)?;
                 // A partial line of our own is good if it is just what lies between.
                 let kept = state.splitter.carry().len() + state.waiting.len();
-                (read - offset.bytes.min(read), mine && offset.bytes + kept as u64 == read)
+                (
+                    read - offset.bytes.min(read),
+                    mine && offset.bytes + kept as u64 == read,
+                )
             }
             Kind::Unix => {
                 let kept = (state.splitter.carry().len() + state.waiting.len()) as u64;
-                (offset.bytes, mine && !offset.receiving && kept == offset.bytes)
+                (
+                    offset.bytes,
+                    mine && !offset.receiving && kept == offset.bytes,
+                )
             }
         };
         if known {
@@ -152,11 +166,18 @@ impl Connection {
         }
         let clean = read == 0 && !offset.receiving;
         let discarding = !clean || offset.discarding;
-        *state = State { warm: true, ..State::default() };
+        *state = State {
+            warm: true,
+            ..State::default()
+        };
         state.splitter = Splitter::restore(Vec::new(), discarding);
         state.cut = !clean;
         state.received = Some(offset.bytes + if self.kind == Kind::Tcp { read } else { 0 });
-        Ok(if clean { Lost::Nothing } else { Lost::Bytes(read) })
+        Ok(if clean {
+            Lost::Nothing
+        } else {
+            Lost::Bytes(read)
+        })
     }
 
     /// How far its stream is accounted for, for the ledger.
@@ -168,7 +189,11 @@ impl Connection {
             Kind::Tcp => state.received.unwrap_or(kept) - kept,
             Kind::Unix => kept,
         };
-        Offset { bytes, discarding: state.splitter.is_discarding(), receiving: false }
+        Offset {
+            bytes,
+            discarding: state.splitter.is_discarding(),
+            receiving: false,
+        }
     }
 }
 
@@ -283,7 +308,11 @@ impl Connections {
     pub fn freeze(&self) -> (Vec<u64>, Vec<Partial>) {
         let table = self.table();
         let cookies = table.by_cookie.keys().copied().collect();
-        let partials = table.by_cookie.values().filter_map(|c| c.partial()).collect();
+        let partials = table
+            .by_cookie
+            .values()
+            .filter_map(|c| c.partial())
+            .collect();
         (cookies, partials)
     }
 

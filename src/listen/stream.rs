@@ -95,7 +95,9 @@ async fn wait_for_room(ring: &Ring, connection: &Connection) {
 }
 
 fn step(inputs: &Inputs, connection: &Connection) -> Step {
-    let Some(mut lane) = inputs.gate.enter() else { return Step::Closed };
+    let Some(mut lane) = inputs.gate.enter() else {
+        return Step::Closed;
+    };
     let mut state = connection.state();
     let snapshot = inputs.intake.snapshot.load();
     if !state.waiting.is_empty() {
@@ -108,7 +110,11 @@ fn step(inputs: &Inputs, connection: &Connection) -> Step {
         return Step::Wait(ring);
     }
     let waiting = inputs.waiting.load(Ordering::Relaxed);
-    let size = if state.warm && waiting < MANY_WAITING { READ } else { SMALL_READ };
+    let size = if state.warm && waiting < MANY_WAITING {
+        READ
+    } else {
+        SMALL_READ
+    };
     match read(inputs, connection, &snapshot, &mut lane, &mut state, size) {
         Ok(Some(step)) => step,
         Ok(None) => end(inputs, connection, &mut lane, &mut state),
@@ -134,7 +140,10 @@ fn read(
         // The kernel won't tell how much was read: so the ledger says that something is.
         lane.writer.set_offset(
             connection.slot,
-            crate::ledger::Offset { receiving: true, ..connection.offset(state) },
+            crate::ledger::Offset {
+                receiving: true,
+                ..connection.offset(state)
+            },
         );
         lane.writer.commit();
     }
@@ -144,7 +153,8 @@ fn read(
         Ok((_, n)) => n,
         Err(error) => {
             if connection.kind == Kind::Unix {
-                lane.writer.set_offset(connection.slot, connection.offset(state));
+                lane.writer
+                    .set_offset(connection.slot, connection.offset(state));
                 lane.writer.commit();
             }
             return match error {
@@ -156,14 +166,29 @@ fn read(
     };
     connection.add_received(state, &inputs.ledger, n);
     state.warm = true;
-    let split = state.splitter.split(&lane.buffer[..kept + n], inputs.limits.max_line);
+    let split = state
+        .splitter
+        .split(&lane.buffer[..kept + n], inputs.limits.max_line);
     if state.cut {
         // The rest of the line that a killed worker had begun to read.
-        lane.writer.add(connection.object, Count::LostByCrash, split.whole.start as u64);
+        lane.writer.add(
+            connection.object,
+            Count::LostByCrash,
+            split.whole.start as u64,
+        );
         lane.writer.commit();
         state.cut = state.splitter.is_discarding();
     }
-    let step = place(inputs, connection, snapshot, lane, state, split.whole, split.too_long, n);
+    let step = place(
+        inputs,
+        connection,
+        snapshot,
+        lane,
+        state,
+        split.whole,
+        split.too_long,
+        n,
+    );
     Ok(Some(step))
 }
 
@@ -182,16 +207,28 @@ fn place(
     if too_long > 0 {
         // Apart from the lines, which may come to wait.
         lane.writer.add(connection.object, Count::Lines, too_long);
-        lane.writer.add(connection.object, Reason::TooLong, too_long);
+        lane.writer
+            .add(connection.object, Reason::TooLong, too_long);
         lane.writer.commit();
     }
     let offset = connection.offset(state);
-    let Lane { buffer, batch, writer } = lane;
+    let Lane {
+        buffer,
+        batch,
+        writer,
+    } = lane;
     let lines = &buffer[whole];
-    let fed = inputs.intake.feed(snapshot, batch, writer, origin(connection), lines, |writer| {
-        writer.set_offset(connection.slot, offset);
-        writer.add(connection.object, Count::Bytes, n as u64);
-    });
+    let fed = inputs.intake.feed(
+        snapshot,
+        batch,
+        writer,
+        origin(connection),
+        lines,
+        |writer| {
+            writer.set_offset(connection.slot, offset);
+            writer.add(connection.object, Count::Bytes, n as u64);
+        },
+    );
     match fed {
         Ok(()) => {
             remember(snapshot, batch, state);
@@ -202,7 +239,9 @@ fn place(
         }
         Err(ring) => {
             state.waiting.extend_from_slice(lines);
-            inputs.waiting.fetch_add(state.waiting.len(), Ordering::Relaxed);
+            inputs
+                .waiting
+                .fetch_add(state.waiting.len(), Ordering::Relaxed);
             writer.set_offset(connection.slot, connection.offset(state));
             writer.add(connection.object, Count::Bytes, n as u64);
             writer.commit();
@@ -224,14 +263,23 @@ fn feed_waiting(
     let waiting = std::mem::take(&mut state.waiting);
     let offset = connection.offset(state);
     let Lane { batch, writer, .. } = lane;
-    let fed = inputs.intake.feed(snapshot, batch, writer, origin(connection), &waiting, |writer| {
-        writer.set_offset(connection.slot, offset);
-    });
+    let fed = inputs.intake.feed(
+        snapshot,
+        batch,
+        writer,
+        origin(connection),
+        &waiting,
+        |writer| {
+            writer.set_offset(connection.slot, offset);
+        },
+    );
     match fed {
         Ok(()) => {
             // What a predecessor left waiting was not counted here.
             let before = inputs.waiting.load(Ordering::Relaxed);
-            inputs.waiting.store(before.saturating_sub(waiting.len()), Ordering::Relaxed);
+            inputs
+                .waiting
+                .store(before.saturating_sub(waiting.len()), Ordering::Relaxed);
             Ok(())
         }
         Err(ring) => {
@@ -256,7 +304,13 @@ fn remember(snapshot: &Snapshot, batch: &Batch, state: &mut State) {
     *table = std::ptr::from_ref(snapshot).addr();
     rings.clear();
     let blocking = |at: &usize| snapshot.rings[*at].when_full() == WhenFull::Block;
-    rings.extend(batch.placed().iter().map(|placed| placed.destination).filter(blocking));
+    rings.extend(
+        batch
+            .placed()
+            .iter()
+            .map(|placed| placed.destination)
+            .filter(blocking),
+    );
 }
 
 /// A ring that this connection fills and that is above its mark.
@@ -265,7 +319,11 @@ fn full_ring(snapshot: &Snapshot, state: &State) -> Option<Arc<Ring>> {
     if *table != std::ptr::from_ref(snapshot).addr() {
         return None;
     }
-    rings.iter().map(|at| &snapshot.rings[*at]).find(|ring| ring.is_above_mark()).cloned()
+    rings
+        .iter()
+        .map(|at| &snapshot.rings[*at])
+        .find(|ring| ring.is_above_mark())
+        .cloned()
 }
 
 #[cold]
@@ -287,8 +345,10 @@ fn end(inputs: &Inputs, connection: &Connection, lane: &mut Lane, state: &mut St
         return Step::End;
     }
     let unterminated = u64::from(!state.splitter.carry().is_empty());
-    lane.writer.add(connection.object, Count::Lines, unterminated);
-    lane.writer.add(connection.object, Reason::Unterminated, unterminated);
+    lane.writer
+        .add(connection.object, Count::Lines, unterminated);
+    lane.writer
+        .add(connection.object, Reason::Unterminated, unterminated);
     lane.writer.add(connection.object, Count::Closed, 1);
     lane.writer.commit();
     state.splitter = Default::default();
@@ -300,12 +360,18 @@ fn end(inputs: &Inputs, connection: &Connection, lane: &mut Lane, state: &mut St
 /// Closes a connection that was silent for too long. False when it wasn't after all, or a
 /// hand-over is under way.
 fn close_idle(inputs: &Inputs, connection: &Connection) -> bool {
-    let Some(mut lane) = inputs.gate.enter() else { return false };
+    let Some(mut lane) = inputs.gate.enter() else {
+        return false;
+    };
     let mut state = connection.state();
     if !state.waiting.is_empty() || !matches!(unread(connection), Ok(0)) {
         return false;
     }
-    tracing::info!(peer = connection.peer, listener = connection.listener, "closed: idle");
+    tracing::info!(
+        peer = connection.peer,
+        listener = connection.listener,
+        "closed: idle"
+    );
     end(inputs, connection, &mut lane, &mut state);
     true
 }
@@ -335,7 +401,8 @@ pub async fn read_to_end(inputs: &Inputs, connection: &Connection, limit: Durati
         let mut state = connection.state();
         let waiting = state.waiting.len() as u64;
         state.waiting.clear();
-        lane.writer.add(connection.object, Count::UnreadAtStop, left + waiting);
+        lane.writer
+            .add(connection.object, Count::UnreadAtStop, left + waiting);
         end(inputs, connection, &mut lane, &mut state);
         return left + waiting;
     }

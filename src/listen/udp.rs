@@ -30,7 +30,9 @@ pub async fn read_datagrams(inputs: Arc<Inputs>, listener: Arc<Listener>) {
     };
     let reading = async {
         loop {
-            let Ok(mut ready) = socket.readable().await else { return };
+            let Ok(mut ready) = socket.readable().await else {
+                return;
+            };
             match step(&inputs, &listener) {
                 Step::Read => tokio::task::yield_now().await,
                 Step::Empty => ready.clear_ready(),
@@ -51,11 +53,21 @@ pub fn drain(inputs: &Inputs, listener: &Listener) {
 }
 
 fn step(inputs: &Inputs, listener: &Listener) -> Step {
-    let Some(mut lane) = inputs.gate.enter() else { return Step::Closed };
-    let Lane { buffer, batch, writer } = &mut *lane;
+    let Some(mut lane) = inputs.gate.enter() else {
+        return Step::Closed;
+    };
+    let Lane {
+        buffer,
+        batch,
+        writer,
+    } = &mut *lane;
     let (mut filled, mut bytes, mut more) = (0, 0, true);
     while filled < READ && buffer.len() - filled > DATAGRAM {
-        match recv(&listener.socket, &mut buffer[filled..filled + DATAGRAM], RecvFlags::DONTWAIT) {
+        match recv(
+            &listener.socket,
+            &mut buffer[filled..filled + DATAGRAM],
+            RecvFlags::DONTWAIT,
+        ) {
             Ok((_, n)) => {
                 bytes += n as u64;
                 filled += n;
@@ -80,9 +92,16 @@ fn step(inputs: &Inputs, listener: &Listener) -> Step {
             peer: "udp",
             patience: Patience::Never,
         };
-        let fed = inputs.intake.feed(&snapshot, batch, writer, origin, &buffer[..filled], |writer| {
-            writer.add(listener.object, Count::Bytes, bytes);
-        });
+        let fed = inputs.intake.feed(
+            &snapshot,
+            batch,
+            writer,
+            origin,
+            &buffer[..filled],
+            |writer| {
+                writer.add(listener.object, Count::Bytes, bytes);
+            },
+        );
         debug_assert!(fed.is_ok(), "datagrams are never told to wait");
     }
     if more { Step::Read } else { Step::Empty }

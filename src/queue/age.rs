@@ -21,12 +21,19 @@ impl Ages {
         if oldest_at != 0 {
             marks.push_back((acked, oldest_at));
         }
-        Ages { marks, spacing_ms: SPACING_MS }
+        Ages {
+            marks,
+            spacing_ms: SPACING_MS,
+        }
     }
 
     /// Notes that what comes in at `position` comes now.
     pub fn mark(&mut self, position: u64, now_ms: u64) {
-        if self.marks.back().is_some_and(|(_, at)| now_ms < at + self.spacing_ms) {
+        if self
+            .marks
+            .back()
+            .is_some_and(|(_, at)| now_ms < at + self.spacing_ms)
+        {
             return;
         }
         self.marks.push_back((position, now_ms));
@@ -69,7 +76,10 @@ mod tests {
         }
         for acked in (0..490_000).step_by(5000) {
             let (at, exact) = (ages.oldest(acked, 500_000).unwrap(), acked / 50 * 1000);
-            assert!(at <= exact && exact - at <= 160_000, "{acked}: {at} for {exact}");
+            assert!(
+                at <= exact && exact - at <= 160_000,
+                "{acked}: {at} for {exact}"
+            );
         }
         assert!(ages.marks.len() <= MARKS);
         assert_eq!(ages.oldest(500_000, 500_000), None);

@@ -10,8 +10,7 @@ fn ring(size: u64, resend: u64) -> (Ring, Writer) {
     let ledger = memfd("ledger", BYTES).unwrap();
     let ledger = Arc::new(Ledger::open(ledger.as_fd()).unwrap());
     let memory = memfd("ring", size).unwrap();
-    let ring =
-        Ring::open(ledger.clone(), "d", memory, size, WhenFull::Block, resend).unwrap();
+    let ring = Ring::open(ledger.clone(), "d", memory, size, WhenFull::Block, resend).unwrap();
     (ring, Writer::new(ledger, 0))
 }
 

@@ -136,7 +136,9 @@ impl Control {
 
     /// Answers a client. One that doesn't read its answers is cut off.
     pub fn answer(&mut self, id: u64, answer: &Answer, beside: Option<&OwnedFd>) {
-        let Some(at) = self.clients.iter().position(|c| c.id == id) else { return };
+        let Some(at) = self.clients.iter().position(|c| c.id == id) else {
+            return;
+        };
         let client = &mut self.clients[at];
         client.waits_reload = false;
         client.waits_report = None;

@@ -221,7 +221,11 @@ impl Machine {
 
     /// In a word, for the status.
     pub fn phase(&self) -> &'static str {
-        match (self.stopping, self.takeover.as_ref().map(|t| t.step), self.serving) {
+        match (
+            self.stopping,
+            self.takeover.as_ref().map(|t| t.step),
+            self.serving,
+        ) {
             (true, ..) => "stopping",
             (_, Some(Step::Probation), _) => "probation",
             (_, Some(_), Some(_)) => "reloading",
@@ -235,7 +239,10 @@ impl Machine {
     pub fn deadline(&self) -> Option<Instant> {
         let tick = self.watches_ticks().then(|| self.last_tick + TICK_TIMEOUT);
         let takeover = self.takeover.as_ref().map(|t| t.deadline);
-        [tick, takeover, self.respawn_at, self.stop_deadline].into_iter().flatten().min()
+        [tick, takeover, self.respawn_at, self.stop_deadline]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes one event.
@@ -268,7 +275,10 @@ impl Machine {
 
     fn reload(&mut self, asker: Option<Asker>, now: Instant) {
         if self.stopping {
-            self.push(Action::Answer(asker.into_iter().collect(), Err("stopping".into())));
+            self.push(Action::Answer(
+                asker.into_iter().collect(),
+                Err("stopping".into()),
+            ));
         } else if self.takeover.is_some() || self.serving.is_none() {
             self.follow_up.get_or_insert_default().extend(asker);
         } else {
@@ -297,7 +307,9 @@ impl Machine {
 
     /// The takeover under way, if `id` is its new worker and it has come to `step`.
     fn at(&mut self, id: Id, step: Step) -> Option<&mut Takeover> {
-        self.takeover.as_mut().filter(|t| t.new == id && t.step == step)
+        self.takeover
+            .as_mut()
+            .filter(|t| t.new == id && t.step == step)
     }
 
     fn progress(&mut self, id: Id, now: Instant) {
@@ -311,7 +323,9 @@ impl Machine {
     }
 
     fn ready(&mut self, id: Id, now: Instant) {
-        let Some(takeover) = self.at(id, Step::Loading) else { return };
+        let Some(takeover) = self.at(id, Step::Loading) else {
+            return;
+        };
         takeover.ready = true;
         takeover.deadline = now + STEP_TIMEOUT;
         match takeover.old {
@@ -328,7 +342,9 @@ impl Machine {
     }
 
     fn frozen(&mut self, id: Id, now: Instant) {
-        let Some(takeover) = self.takeover.as_mut() else { return };
+        let Some(takeover) = self.takeover.as_mut() else {
+            return;
+        };
         if takeover.old == Some(id) && takeover.step == Step::Freezing {
             takeover.step = Step::Confirming;
             takeover.deadline = now + STEP_TIMEOUT;
@@ -348,10 +364,16 @@ impl Machine {
 
     fn running(&mut self, id: Id, now: Instant) {
         let probation = self.times.probation;
-        let Some(takeover) = self.at(id, Step::Going) else { return };
+        let Some(takeover) = self.at(id, Step::Going) else {
+            return;
+        };
         takeover.step = Step::Probation;
         // Without an old worker there is nothing to go back to, so nothing to wait for.
-        takeover.deadline = if takeover.old.is_some() { now + probation } else { now };
+        takeover.deadline = if takeover.old.is_some() {
+            now + probation
+        } else {
+            now
+        };
         let pause = takeover.frozen_at.map(|at| now - at);
         self.serving = Some(id);
         self.serving_since = now;
@@ -365,7 +387,9 @@ impl Machine {
     }
 
     fn refused(&mut self, id: Id, reason: String, status: i32, now: Instant) {
-        let Some(takeover) = self.takeover.as_ref().filter(|t| t.new == id) else { return };
+        let Some(takeover) = self.takeover.as_ref().filter(|t| t.new == id) else {
+            return;
+        };
         let first = takeover.origin == Origin::Start && takeover.step == Step::Loading;
         if first {
             self.push(Action::Outcome(id, format!("refused: {reason}")));
@@ -387,7 +411,9 @@ impl Machine {
 
     /// The new worker won't do.
     fn fail(&mut self, reason: String, now: Instant) {
-        let Some(takeover) = self.takeover.as_mut() else { return };
+        let Some(takeover) = self.takeover.as_mut() else {
+            return;
+        };
         let new = takeover.new;
         takeover.failure = reason;
         match takeover.step {
@@ -410,10 +436,15 @@ impl Machine {
 
     /// The new worker is dead, or never owned anything: the old one goes on, if it lives.
     fn back_to_old(&mut self, now: Instant) {
-        let Some(takeover) = self.takeover.take() else { return };
+        let Some(takeover) = self.takeover.take() else {
+            return;
+        };
         let reason = takeover.failure;
         self.push(Action::Outcome(takeover.new, format!("refused: {reason}")));
-        if matches!(takeover.step, Step::Loading | Step::Freezing | Step::Confirming) {
+        if matches!(
+            takeover.step,
+            Step::Loading | Step::Freezing | Step::Confirming
+        ) {
             self.push(Action::Discard(takeover.new));
         }
         self.push(Action::Answer(takeover.askers, Err(reason.clone())));
@@ -503,7 +534,9 @@ impl Machine {
 
     /// The worker that is being replaced died.
     fn old_died(&mut self, id: Id, why: &str, now: Instant) {
-        let Some(takeover) = self.takeover.as_mut() else { return };
+        let Some(takeover) = self.takeover.as_mut() else {
+            return;
+        };
         takeover.old = None;
         let (step, new) = (takeover.step, takeover.new);
         if step == Step::Freezing {
@@ -543,7 +576,10 @@ impl Machine {
                     }
                 }
                 Step::Confirming => {
-                    self.fail("it did not confirm what it was handed within 2 s".into(), now);
+                    self.fail(
+                        "it did not confirm what it was handed within 2 s".into(),
+                        now,
+                    );
                 }
                 Step::Going => self.fail("it did not begin to serve within 2 s".into(), now),
                 Step::RollingBack => {
@@ -566,7 +602,9 @@ impl Machine {
     }
 
     fn settle(&mut self, now: Instant) {
-        let Some(takeover) = self.takeover.take() else { return };
+        let Some(takeover) = self.takeover.take() else {
+            return;
+        };
         if let Some(old) = takeover.old {
             self.push(Action::Retire(old));
             self.push(Action::Outcome(old, "retired".into()));
@@ -581,7 +619,10 @@ impl Machine {
         // In the steps of the pause the step's own deadline counts.
         self.serving.is_some()
             && self.stop_deadline.is_none()
-            && self.takeover.as_ref().is_none_or(|t| matches!(t.step, Step::Loading | Step::Probation))
+            && self
+                .takeover
+                .as_ref()
+                .is_none_or(|t| matches!(t.step, Step::Loading | Step::Probation))
     }
 
     fn terminate(&mut self, now: Instant) {
@@ -605,7 +646,9 @@ impl Machine {
             Some(takeover) if takeover.step == Step::Loading && takeover.old.is_some() => {
                 self.fail("stopping".into(), now);
             }
-            Some(takeover) if takeover.step == Step::Loading && takeover.origin == Origin::Start => {
+            Some(takeover)
+                if takeover.step == Step::Loading && takeover.origin == Origin::Start =>
+            {
                 let new = takeover.new;
                 self.push(Action::Kill(new));
                 self.push(Action::Outcome(new, "stopped".into()));

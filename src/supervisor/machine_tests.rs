@@ -33,17 +33,26 @@ fn a_reload_freezes_the_old_worker_only_when_the_new_one_is_ready() {
     let mut machine = serving(now);
     assert_eq!(
         machine.handle(Event::Reload(Some(9)), now),
-        [Action::Tell(State::Reloading), Action::Spawn(2, Origin::Reload)]
+        [
+            Action::Tell(State::Reloading),
+            Action::Spawn(2, Origin::Reload)
+        ]
     );
     assert_eq!(machine.handle(Event::Ready(2), now), [Action::Freeze(1)]);
-    assert_eq!(machine.handle(Event::Frozen(1), now), [Action::PassFrozen(2)]);
+    assert_eq!(
+        machine.handle(Event::Frozen(1), now),
+        [Action::PassFrozen(2)]
+    );
     assert_eq!(machine.handle(Event::Confirmed(2), now), [Action::Go(2)]);
     let later = now + Duration::from_millis(3);
     assert_eq!(
         machine.handle(Event::Running(2), later),
         [Action::Serves(2, Some(Duration::from_millis(3)))]
     );
-    assert_eq!(machine.handle(Event::Time, later + Duration::from_secs(4)), []);
+    assert_eq!(
+        machine.handle(Event::Time, later + Duration::from_secs(4)),
+        []
+    );
     assert_eq!(
         machine.handle(Event::Time, later + Duration::from_secs(5))[..2],
         [Action::Kill(2), Action::Retire(1)],
@@ -59,7 +68,11 @@ fn a_refused_worker_changes_nothing_and_the_reason_is_told() {
     let actions = machine.handle(Event::Refused(2, "line 3".into(), 78), now);
     assert!(actions.contains(&Action::Answer(vec![9], Err("line 3".into()))));
     assert!(actions.contains(&Action::Tell(State::Refused("line 3".into()))));
-    assert!(!actions.iter().any(|a| matches!(a, Action::Thaw(..) | Action::Freeze(_))));
+    assert!(
+        !actions
+            .iter()
+            .any(|a| matches!(a, Action::Thaw(..) | Action::Freeze(_)))
+    );
     assert_eq!(machine.serving(), Some(1));
 }
 
@@ -78,7 +91,11 @@ fn a_crash_in_probation_thaws_the_old_worker_after_the_death_of_the_new() {
     }
     let actions = machine.handle(Event::Exited(2, "killed by signal 11".into()), now);
     assert!(actions.contains(&Action::Thaw(1, true)), "{actions:?}");
-    assert!(actions.iter().any(|a| matches!(a, Action::Answer(_, Err(why)) if why.contains("11"))));
+    assert!(
+        actions
+            .iter()
+            .any(|a| matches!(a, Action::Answer(_, Err(why)) if why.contains("11")))
+    );
     assert_eq!(machine.serving(), Some(1));
 }
 
@@ -121,9 +138,16 @@ fn crashes_back_off() {
         } else {
             assert_eq!(machine.deadline(), Some(now + Duration::from_millis(pause)));
             now += Duration::from_millis(pause);
-            assert_eq!(machine.handle(Event::Time, now), [Action::Spawn(id + 1, Origin::Crash)]);
+            assert_eq!(
+                machine.handle(Event::Time, now),
+                [Action::Spawn(id + 1, Origin::Crash)]
+            );
         }
-        for event in [Event::Ready(id + 1), Event::Confirmed(id + 1), Event::Running(id + 1)] {
+        for event in [
+            Event::Ready(id + 1),
+            Event::Confirmed(id + 1),
+            Event::Running(id + 1),
+        ] {
             machine.handle(event, now);
         }
         assert_eq!(machine.serving(), Some(id + 1));

@@ -18,7 +18,10 @@ impl Notify {
     pub fn new(now: Instant) -> Notify {
         // Half of the time, as sd_watchdog_enabled(3) advises.
         let watchdog = sd_notify::watchdog_enabled().map(|time| time / 2);
-        Notify { watchdog, next: now }
+        Notify {
+            watchdog,
+            next: now,
+        }
     }
 
     /// When `tick` is due.

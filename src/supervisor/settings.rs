@@ -29,7 +29,10 @@ impl Settings {
     fn of(text: &str, base: &Path) -> Settings {
         let table: toml::Table = text.parse().unwrap_or_default();
         let get = |section: &str, key: &str| {
-            table.get(section).and_then(|s| s.get(key)).and_then(|v| v.as_str())
+            table
+                .get(section)
+                .and_then(|s| s.get(key))
+                .and_then(|v| v.as_str())
         };
         let time = |key: &str, default: u64| {
             get("supervisor", key)

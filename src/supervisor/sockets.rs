@@ -68,7 +68,8 @@ impl Address {
         } else if let Some(at) = text.strip_prefix("udp://") {
             at.parse().ok().map(Address::Udp)
         } else {
-            text.strip_prefix("unix:").map(|path| Address::Unix(path.into()))
+            text.strip_prefix("unix:")
+                .map(|path| Address::Unix(path.into()))
         }
     }
 
@@ -95,7 +96,10 @@ pub fn provide(held: &mut Vec<Listener>, wanted: &[Wanted], generation: u64) -> 
     let mut fresh = Vec::new();
     for want in wanted {
         let Some(address) = Address::parse(&want.address) else {
-            problems.push(format!("{}: not an address this supervisor knows", want.address));
+            problems.push(format!(
+                "{}: not an address this supervisor knows",
+                want.address
+            ));
             continue;
         };
         if held.iter().any(|l| l.address == address) {
@@ -214,7 +218,11 @@ impl Listener {
 }
 
 fn family(at: &SocketAddr) -> AddressFamily {
-    if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
+    if at.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    }
 }
 
 /// `[::]` and `0.0.0.0` are two addresses, whatever net.ipv6.bindv6only says.
@@ -228,7 +236,9 @@ fn only_v6(fd: &OwnedFd, at: &SocketAddr) -> io::Result<()> {
 /// Removes a socket file that nobody answers on.
 pub fn remove_stale(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt;
-    let Ok(meta) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    let Ok(meta) = std::fs::symlink_metadata(path) else {
+        return Ok(());
+    };
     if !meta.file_type().is_socket() {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
@@ -245,7 +255,10 @@ pub fn remove_stale(path: &Path) -> io::Result<()> {
             _ => break,
         }
     }
-    Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers on it"))
+    Err(io::Error::new(
+        io::ErrorKind::AddrInUse,
+        "another process answers on it",
+    ))
 }
 
 fn unix_path(at: SocketAddrAny) -> io::Result<PathBuf> {
@@ -253,7 +266,10 @@ fn unix_path(at: SocketAddrAny) -> io::Result<PathBuf> {
     let at = SocketAddrUnix::try_from(at)?;
     match at.path_bytes() {
         Some(path) => Ok(std::ffi::OsString::from_vec(path.to_vec()).into()),
-        None => Err(io::Error::new(io::ErrorKind::Unsupported, "a unix socket without a path")),
+        None => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a unix socket without a path",
+        )),
     }
 }
 
@@ -294,11 +310,17 @@ mod tests {
     fn when_one_address_fails_none_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let good = dir.path().join("good");
-        let wanted = |address: String| Wanted { kind: "line".into(), address };
+        let wanted = |address: String| Wanted {
+            kind: "line".into(),
+            address,
+        };
         let mut held = Vec::new();
         let error = provide(
             &mut held,
-            &[wanted(format!("unix:{}", good.display())), wanted("unix:/no/such/folder/s".into())],
+            &[
+                wanted(format!("unix:{}", good.display())),
+                wanted("unix:/no/such/folder/s".into()),
+            ],
             1,
         )
         .unwrap_err();

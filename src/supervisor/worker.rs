@@ -65,8 +65,11 @@ impl Worker {
             let (link, theirs) = Link::pair()?;
             // By descriptor: what runs is what is held, whatever happens to the path meanwhile.
             let program = format!("/proc/self/fd/{}", exe.as_raw_fd());
-            let child =
-                sys::spawn_worker(OsStr::new(&program), &[OsStr::new("worker")], theirs.as_fd())?;
+            let child = sys::spawn_worker(
+                OsStr::new(&program),
+                &[OsStr::new("worker")],
+                theirs.as_fd(),
+            )?;
             Ok((link, child))
         };
         let (link, child) = start().map_err(|e| match binary {
@@ -112,8 +115,10 @@ impl Worker {
         match entry {
             Entry::Released(cookies, queues) => {
                 // What it was never told of needn't be taken back; that also frees the descriptor.
-                let cookies: Vec<u64> =
-                    cookies.into_iter().filter(|cookie| !self.take_back(*cookie)).collect();
+                let cookies: Vec<u64> = cookies
+                    .into_iter()
+                    .filter(|cookie| !self.take_back(*cookie))
+                    .collect();
                 if !cookies.is_empty() || !queues.is_empty() {
                     self.feed.push_back(Entry::Released(cookies, queues));
                 }
@@ -137,7 +142,9 @@ impl Worker {
     /// When it isn't the one in flight, or incomplete.
     pub fn taken(&mut self, batch: u32, count: usize) -> Result<(), String> {
         if self.in_flight.take() != Some((batch, count)) {
-            return Err(format!("it confirmed {count} descriptors of batch {batch}, wrongly"));
+            return Err(format!(
+                "it confirmed {count} descriptors of batch {batch}, wrongly"
+            ));
         }
         self.pump();
         Ok(())
@@ -176,8 +183,9 @@ impl Worker {
         let (mut items, mut fds, mut bytes) = (Vec::new(), Vec::new(), 0);
         while items.len() < MAX_FDS
             && bytes < BATCH_BYTES
-            && let Some(Entry::Take(item, fd)) =
-                self.feed.pop_front_if(|entry| matches!(entry, Entry::Take(..)))
+            && let Some(Entry::Take(item, fd)) = self
+                .feed
+                .pop_front_if(|entry| matches!(entry, Entry::Take(..)))
         {
             bytes += item_size(&item);
             items.push(item);

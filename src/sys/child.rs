@@ -36,7 +36,8 @@ impl Child {
 
     /// Reaps it if it has ended: the exit code or the signal, in words.
     pub fn reap(&self) -> io::Result<Option<String>> {
-        let options = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOHANG;
+        let options =
+            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOHANG;
         let id = rustix::process::WaitId::PidFd(std::os::fd::AsFd::as_fd(&self.pidfd));
         Ok(rustix::process::waitid(id, options)?.map(|status| {
             if let Some(code) = status.exit_status() {

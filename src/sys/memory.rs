@@ -99,7 +99,10 @@ impl Words {
     pub fn map(fd: BorrowedFd<'_>, count: usize) -> io::Result<Words> {
         let bytes = count * size_of::<u64>();
         if file_len(fd)? < bytes as u64 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the memfd is too short"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the memfd is too short",
+            ));
         }
         let len = NonZeroUsize::new(bytes).ok_or(io::ErrorKind::InvalidInput)?;
         // SAFETY: a new shared mapping at an address of the kernel's choice touches no existing
@@ -117,7 +120,13 @@ impl Words {
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Words { mapping: Mapping { start: start.cast(), len }, count })
+        Ok(Words {
+            mapping: Mapping {
+                start: start.cast(),
+                len,
+            },
+            count,
+        })
     }
 
     /// The word at `index`. Panics when it is out of bounds.
@@ -201,7 +210,10 @@ impl MappedRing {
             return Err(io::Error::last_os_error());
         }
         // From here on the drop of `mapping` cleans up.
-        let mapping = Mapping { start: start.cast(), len };
+        let mapping = Mapping {
+            start: start.cast(),
+            len,
+        };
         for half in [0, size] {
             // SAFETY: both halves lie inside the space reserved above, which this function alone
             // owns; MAP_FIXED replaces just that. The file covers `size` and cannot shrink.
@@ -272,7 +284,10 @@ mod tests {
     #[test]
     fn two_mappings_of_one_memfd_see_each_others_words() {
         let fd = memfd("test", 4096).unwrap();
-        let (a, b) = (Words::map(fd.as_fd(), 512).unwrap(), Words::map(fd.as_fd(), 512).unwrap());
+        let (a, b) = (
+            Words::map(fd.as_fd(), 512).unwrap(),
+            Words::map(fd.as_fd(), 512).unwrap(),
+        );
         a.store(511, 7);
         assert_eq!(b.load(511), 7);
         assert!(Words::map(fd.as_fd(), 513).is_err());

@@ -33,7 +33,10 @@ pub fn send(
     let mut space = [MaybeUninit::uninit(); SPACE];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "over 253 descriptors"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "over 253 descriptors",
+        ));
     }
     let mut flags = SendFlags::NOSIGNAL;
     if !wait {
@@ -74,13 +77,19 @@ pub fn receive(socket: BorrowedFd<'_>, scratch: &mut [u8], wait: bool) -> io::Re
             fds.extend(received);
         }
     }
-    if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    if message
+        .flags
+        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
+    {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "a truncated message (out of descriptors, or too large)",
         ));
     }
-    Ok(Packet { bytes: scratch[..message.bytes].to_vec(), fds })
+    Ok(Packet {
+        bytes: scratch[..message.bytes].to_vec(),
+        fds,
+    })
 }
 
 #[cfg(test)]
@@ -103,11 +112,23 @@ mod tests {
         let fds = vec![a.as_fd(); MAX_FDS];
         send(a.as_fd(), b"hello", &fds, true).unwrap();
         let packet = receive(b.as_fd(), &mut [0; 100], true).unwrap();
-        assert_eq!((packet.bytes.as_slice(), packet.fds.len()), (&b"hello"[..], MAX_FDS));
+        assert_eq!(
+            (packet.bytes.as_slice(), packet.fds.len()),
+            (&b"hello"[..], MAX_FDS)
+        );
         assert!(send(a.as_fd(), b"x", &vec![a.as_fd(); MAX_FDS + 1], true).is_err());
         send(a.as_fd(), b"too long", &[], true).unwrap();
-        assert!(receive(b.as_fd(), &mut [0; 3], true).is_err(), "truncation is an error");
+        assert!(
+            receive(b.as_fd(), &mut [0; 3], true).is_err(),
+            "truncation is an error"
+        );
         drop((packet, a));
-        assert!(receive(b.as_fd(), &mut [0; 3], true).unwrap().bytes.is_empty(), "closed");
+        assert!(
+            receive(b.as_fd(), &mut [0; 3], true)
+                .unwrap()
+                .bytes
+                .is_empty(),
+            "closed"
+        );
     }
 }

@@ -43,7 +43,10 @@ pub fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<TcpInfo> {
         return Err(io::Error::last_os_error());
     }
     if (len as usize) < BYTES_RECEIVED + 8 {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel's tcp_info is too old"));
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "the kernel's tcp_info is too old",
+        ));
     }
     let word = |at: usize| {
         let mut bytes = [0; 8];
@@ -94,7 +97,10 @@ pub fn kernel_dropped(fd: BorrowedFd<'_>) -> io::Result<u64> {
         return Err(io::Error::last_os_error());
     }
     if (len as usize) < (SK_MEMINFO_DROPS + 1) * size_of::<u32>() {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "SO_MEMINFO has no drop counter"));
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "SO_MEMINFO has no drop counter",
+        ));
     }
     // SAFETY: zeroed, and every bit pattern is a u32.
     Ok(u64::from(unsafe { raw[SK_MEMINFO_DROPS].assume_init() }))
@@ -120,12 +126,19 @@ mod tests {
         assert_eq!(info.state, 1);
         assert_eq!(info.bytes_received - unread(server.as_fd()).unwrap(), 400);
         let sent = tcp_info(client.as_fd()).unwrap();
-        assert_eq!(sent.bytes_acked - 1 + queued_out(client.as_fd()).unwrap(), 1000);
+        assert_eq!(
+            sent.bytes_acked - 1 + queued_out(client.as_fd()).unwrap(),
+            1000
+        );
         drop(client);
         server.read_exact(&mut [0; 600]).unwrap();
         assert_eq!(server.read(&mut buffer).unwrap(), 0);
         let info = tcp_info(server.as_fd()).unwrap();
-        assert_eq!((info.state, info.bytes_received), (8, 1001), "a FIN counts as one byte");
+        assert_eq!(
+            (info.state, info.bytes_received),
+            (8, 1001),
+            "a FIN counts as one byte"
+        );
     }
 
     #[test]
@@ -134,7 +147,9 @@ mod tests {
         rustix::net::sockopt::set_socket_recv_buffer_size(&server, 4096).unwrap();
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         for _ in 0..100 {
-            client.send_to(&[0; 1000], server.local_addr().unwrap()).unwrap();
+            client
+                .send_to(&[0; 1000], server.local_addr().unwrap())
+                .unwrap();
         }
         assert!(kernel_dropped(server.as_fd()).unwrap() > 50);
     }

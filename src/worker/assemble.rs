@@ -33,7 +33,14 @@ pub(super) fn assemble(
     runtime: Handle,
     threads: usize,
 ) -> io::Result<Arc<Relay>> {
-    let Begun { link, version, generation, config, ledger, .. } = begun;
+    let Begun {
+        link,
+        version,
+        generation,
+        config,
+        ledger,
+        ..
+    } = begun;
     let registry = Arc::new(Registry::new(link));
     let gate = Arc::new(Gate::new(&ledger, threads));
     let mut builder = Builder {
@@ -46,7 +53,11 @@ pub(super) fn assemble(
     };
     let (table, destinations) = builder.table(&config)?;
     let leaving = builder.leaving()?;
-    let Builder { resized, respecified, .. } = builder;
+    let Builder {
+        resized,
+        respecified,
+        ..
+    } = builder;
     let object = |kind, name: &str| ledger.object(kind, name);
     let snapshot = Snapshot {
         rules: config.rules.clone(),
@@ -112,11 +123,18 @@ pub(super) fn assemble(
 /// in the supervisor.
 fn max_connections(config: &Config) -> usize {
     let files = sys::raise_open_files() as usize;
-    let others = 256 + 2 * config.routes.iter().map(|r| r.destinations.len()).sum::<usize>();
+    let others = 256
+        + 2 * config
+            .routes
+            .iter()
+            .map(|r| r.destinations.len())
+            .sum::<usize>();
     let room = files.saturating_sub(others).clamp(16, ledger::CONNECTIONS);
     if room < config.input.max_connections {
         tracing::warn!(
-            max_connections = config.input.max_connections, room, open_files = files,
+            max_connections = config.input.max_connections,
+            room,
+            open_files = files,
             "the limit of open files allows fewer connections than max_connections"
         );
     }
@@ -124,7 +142,14 @@ fn max_connections(config: &Config) -> usize {
 }
 
 fn listener(ledger: &Ledger, item: Item, socket: OwnedFd) -> io::Result<Listener> {
-    let Item::Listener { kind, address, cookie, unlisted, passed } = item else {
+    let Item::Listener {
+        kind,
+        address,
+        cookie,
+        unlisted,
+        passed,
+    } = item
+    else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "not a listener"));
     };
     if unlisted {
@@ -145,7 +170,11 @@ fn listener(ledger: &Ledger, item: Item, socket: OwnedFd) -> io::Result<Listener
 pub(super) fn queue_item(spec: &spec::Destination, size: u64) -> Item {
     let destination = spec.id.clone();
     let spec = serde_json::to_value(spec).unwrap_or_default();
-    Item::Queue { destination, size, spec }
+    Item::Queue {
+        destination,
+        size,
+        spec,
+    }
 }
 
 struct Builder<'a> {
@@ -203,7 +232,8 @@ impl Builder<'_> {
             None => {
                 let size = ring_size(spec.queue);
                 let memory = sys::memfd("baton-queue", size)?;
-                self.registry.register(&[queue_item(spec, size)], &[memory.as_fd()])?;
+                self.registry
+                    .register(&[queue_item(spec, size)], &[memory.as_fd()])?;
                 (size, memory)
             }
         };
@@ -220,7 +250,13 @@ impl Builder<'_> {
             spec.resend.min(size / 2),
         )?;
         let (gate, registry) = (self.gate.clone(), self.registry.clone());
-        Ok(Destination::new(spec.clone(), route, Arc::new(ring), gate, registry))
+        Ok(Destination::new(
+            spec.clone(),
+            route,
+            Arc::new(ring),
+            gate,
+            registry,
+        ))
     }
 
     fn note_resize(&mut self, destination: &Arc<Destination>) {
@@ -230,7 +266,11 @@ impl Builder<'_> {
         }
         match sys::memfd("baton-queue", size) {
             Ok(memory) => {
-                self.resized.push(Resized { destination: destination.clone(), size, memory });
+                self.resized.push(Resized {
+                    destination: destination.clone(),
+                    size,
+                    memory,
+                });
             }
             Err(error) => tracing::error!(
                 destination = destination.spec.id, %error, "no memory for the queue's new size"
@@ -245,7 +285,8 @@ impl Builder<'_> {
         for (id, (size, spec, memory)) in std::mem::take(&mut self.queues) {
             match serde_json::from_value::<spec::Destination>(spec.clone()) {
                 Ok(spec) => {
-                    self.queues.insert(id, (size, serde_json::Value::Null, memory));
+                    self.queues
+                        .insert(id, (size, serde_json::Value::Null, memory));
                     leaving.push(Arc::new(self.destination(&spec, "")?));
                 }
                 Err(error) => {
@@ -264,5 +305,8 @@ fn ring_size(bytes: u64) -> u64 {
 
 /// A short name for a config's content: for people, who compare two of them.
 fn hash(source: &[u8]) -> String {
-    format!("{:016x}", BuildHasherDefault::<DefaultHasher>::default().hash_one(source))
+    format!(
+        "{:016x}",
+        BuildHasherDefault::<DefaultHasher>::default().hash_one(source)
+    )
 }

@@ -23,7 +23,9 @@ const MAX_FROZEN: u64 = 8 << 30;
 /// # Errors
 /// Why this worker can't be; the supervisor is to be told.
 pub(super) fn hold(begun: Begun) -> io::Result<i32> {
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).clamp(2, LANES - 1);
+    let threads = std::thread::available_parallelism()
+        .map_or(1, |n| n.get())
+        .clamp(2, LANES - 1);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name("baton-relay")
@@ -35,7 +37,10 @@ pub(super) fn hold(begun: Begun) -> io::Result<i32> {
         .config
         .listen
         .iter()
-        .map(|l| Wanted { kind: l.kind.as_str().to_owned(), address: l.address.to_string() })
+        .map(|l| Wanted {
+            kind: l.kind.as_str().to_owned(),
+            address: l.address.to_string(),
+        })
         .collect();
     link.send(&FromWorker::Listeners { wanted }, &[])?;
     fault::point("after-listeners");
@@ -49,10 +54,18 @@ pub(super) fn hold(begun: Begun) -> io::Result<i32> {
     runtime.spawn(tick(relay.clone(), link.clone()));
     let config = sys::memfd_with("baton-config", &relay.config.source)?;
     fault::point("before-ready");
-    let ready = FromWorker::Ready { config_hash: relay.config_hash.clone() };
+    let ready = FromWorker::Ready {
+        config_hash: relay.config_hash.clone(),
+    };
     link.send(&ready, &[config.as_fd()])?;
     fault::point("after-ready");
-    let status = Conversation { link, relay, offered, stopping: None }.hear_until_end();
+    let status = Conversation {
+        link,
+        relay,
+        offered,
+        stopping: None,
+    }
+    .hear_until_end();
     // The runtime's threads may be inside of anything; the process ends without waiting for them.
     std::process::exit(status?)
 }
@@ -71,12 +84,20 @@ fn take_all(link: &Link, offered: &mut Offered) -> io::Result<bool> {
                 fault::point("after-taken");
             }
             Some((FromSupervisor::Released { cookies, queues }, _)) => {
-                offered.connections.retain(|(c, _)| !c.cookie().is_some_and(|c| cookies.contains(&c)));
-                cookies.iter().for_each(|cookie| drop(offered.outbound.remove(cookie)));
-                queues.iter().for_each(|queue| drop(offered.queues.remove(queue)));
+                offered
+                    .connections
+                    .retain(|(c, _)| !c.cookie().is_some_and(|c| cookies.contains(&c)));
+                cookies
+                    .iter()
+                    .for_each(|cookie| drop(offered.outbound.remove(cookie)));
+                queues
+                    .iter()
+                    .for_each(|queue| drop(offered.queues.remove(queue)));
             }
             Some((other, _)) => {
-                return Err(io::Error::other(format!("did not expect {other:?} while preparing")));
+                return Err(io::Error::other(format!(
+                    "did not expect {other:?} while preparing"
+                )));
             }
         }
     }
@@ -143,7 +164,9 @@ impl Conversation {
             }
             FromSupervisor::Frozen => {
                 fault::point("on-frozen");
-                let state = fds.first().ok_or_else(|| io::Error::other("no state came with it"))?;
+                let state = fds
+                    .first()
+                    .ok_or_else(|| io::Error::other("no state came with it"))?;
                 let frozen = Frozen::decode(&sys::read_memfd(state.as_fd(), MAX_FROZEN)?)?;
                 self.take_over(frozen)?;
                 self.link.send(&FromWorker::Confirmed, &[])?;
@@ -166,10 +189,13 @@ impl Conversation {
             FromSupervisor::Report { id } => {
                 let json = serde_json::to_vec(&report::view(&self.relay))?;
                 let memory = sys::memfd_with("baton-status", &json)?;
-                self.link.send(&FromWorker::Report { id }, &[memory.as_fd()])?;
+                self.link
+                    .send(&FromWorker::Report { id }, &[memory.as_fd()])?;
             }
             FromSupervisor::History { generations } => *lock(&self.relay.history) = generations,
-            FromSupervisor::Welcome { .. } | FromSupervisor::All | FromSupervisor::Refuse { .. } => {
+            FromSupervisor::Welcome { .. }
+            | FromSupervisor::All
+            | FromSupervisor::Refuse { .. } => {
                 return Err(io::Error::other("did not expect this once prepared"));
             }
         }
@@ -181,10 +207,15 @@ impl Conversation {
         let relay = &self.relay;
         for (item, socket) in self.offered.connections.drain(..) {
             let connection = relay.add_connection(&item, socket)?;
-            relay.runtime.spawn(read_stream(relay.inputs.clone(), connection));
+            relay
+                .runtime
+                .spawn(read_stream(relay.inputs.clone(), connection));
         }
         for (id, (size, spec, memory)) in self.offered.queues.drain() {
-            let known = relay.all_destinations().into_iter().find(|d| d.spec.id == id);
+            let known = relay
+                .all_destinations()
+                .into_iter()
+                .find(|d| d.spec.id == id);
             match known {
                 // A successor that failed had put the ring into other memory.
                 Some(known) => known.ring.replace_memory(memory, size)?,
@@ -204,7 +235,8 @@ impl Conversation {
         cookies.extend(self.offered.outbound.keys());
         cookies.sort_unstable();
         if cookies != frozen.cookies {
-            let only = |a: &[u64], b: &[u64]| a.iter().filter(|c| b.binary_search(c).is_err()).count();
+            let only =
+                |a: &[u64], b: &[u64]| a.iter().filter(|c| b.binary_search(c).is_err()).count();
             return Err(io::Error::other(format!(
                 "the old worker holds {} sockets that I wasn't passed, and I was passed {} that it doesn't hold",
                 only(&frozen.cookies, &cookies),
@@ -248,7 +280,8 @@ impl Conversation {
         // What was released must be known before the list of what is held.
         self.relay.registry.flush()?;
         let memory = sys::memfd_with("baton-frozen", &frozen.encode())?;
-        self.link.send(&FromWorker::Frozen { successor }, &[memory.as_fd()])?;
+        self.link
+            .send(&FromWorker::Frozen { successor }, &[memory.as_fd()])?;
         fault::point("after-frozen");
         self.relay.web.finish();
         Ok(())
@@ -280,7 +313,9 @@ impl Conversation {
                 crate::listen::drain(&relay.inputs, &gone);
             } else {
                 for connection in empty_accept_queue(&relay.inputs, &gone) {
-                    relay.runtime.spawn(read_stream(relay.inputs.clone(), connection));
+                    relay
+                        .runtime
+                        .spawn(read_stream(relay.inputs.clone(), connection));
                 }
             }
             relay.registry.release(gone.cookie);

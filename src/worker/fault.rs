@@ -5,9 +5,15 @@
 /// there is one, is carried out: `exit`, `abort`, `hang`, or `slow` (300 ms).
 #[cfg(debug_assertions)]
 pub(super) fn point(name: &str) {
-    let Some(path) = std::env::var_os("BATON_FAULTS") else { return };
-    let Ok(faults) = std::fs::read_to_string(path) else { return };
-    let action = faults.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let Some(path) = std::env::var_os("BATON_FAULTS") else {
+        return;
+    };
+    let Ok(faults) = std::fs::read_to_string(path) else {
+        return;
+    };
+    let action = faults
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     match action {
         Some("exit") => std::process::exit(3),
         Some("abort") => std::process::abort(),

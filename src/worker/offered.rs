@@ -44,7 +44,11 @@ impl Offered {
                 Item::Outbound { cookie, .. } => {
                     self.outbound.insert(cookie, Arc::new(sys::watch(fd)?));
                 }
-                Item::Queue { destination, size, spec } => {
+                Item::Queue {
+                    destination,
+                    size,
+                    spec,
+                } => {
                     self.queues.insert(destination, (size, spec, fd));
                 }
             }

@@ -10,7 +10,9 @@ use crate::intake::{Origin, Patience, now_ms};
 
 /// Sends them each interval, on the interval's own marks, if the config wants them.
 pub(super) async fn send_for_ever(relay: Arc<Relay>) {
-    let Some(own) = &relay.config.instrumentation else { return };
+    let Some(own) = &relay.config.instrumentation else {
+        return;
+    };
     let interval = own.interval.as_millis().max(1) as u64;
     loop {
         let to_mark = interval - now_ms() % interval;
@@ -19,7 +21,7 @@ pub(super) async fn send_for_ever(relay: Arc<Relay>) {
             relay.inputs.gate.opened().await;
             continue;
         }
-        let text = report::graphite(&relay, &own.prefix, now_ms() / 1000);
+        let text = report::graphite(&relay, &own.prefix, (now_ms() / 1000) as u32);
         let origin = Origin {
             listener: relay.internal,
             address: "internal",
@@ -27,7 +29,10 @@ pub(super) async fn send_for_ever(relay: Arc<Relay>) {
             patience: Patience::Never,
         };
         if let Some(mut lane) = relay.inputs.gate.enter() {
-            relay.inputs.intake.feed_now(&mut lane, origin, text.as_bytes());
+            relay
+                .inputs
+                .intake
+                .feed_now(&mut lane, origin, text.as_bytes());
         }
     }
 }

@@ -12,7 +12,9 @@ use crate::config::Config;
 use crate::destination::{Destination, has_cookie};
 use crate::handover::{Frozen, Generation, Item, Registry};
 use crate::ledger::{Count, Ledger, Object, Slot};
-use crate::listen::{Connection, Inputs, Kind, Listener, Lost, accept, read_datagrams, read_stream};
+use crate::listen::{
+    Connection, Inputs, Kind, Listener, Lost, accept, read_datagrams, read_stream,
+};
 use crate::sys::{self, Watched};
 
 /// A worker's parts.
@@ -61,7 +63,11 @@ impl Relay {
     /// Every destination, those that leave included.
     pub fn all_destinations(&self) -> Vec<Arc<Destination>> {
         let leaving = lock(&self.leaving);
-        self.destinations.iter().chain(leaving.iter()).cloned().collect()
+        self.destinations
+            .iter()
+            .chain(leaving.iter())
+            .cloned()
+            .collect()
     }
 
     /// Starts the tasks; they wait at the gate.
@@ -70,7 +76,8 @@ impl Relay {
             self.runtime.spawn(destination.run());
         }
         for connection in self.inputs.connections.all() {
-            self.runtime.spawn(read_stream(self.inputs.clone(), connection));
+            self.runtime
+                .spawn(read_stream(self.inputs.clone(), connection));
         }
     }
 
@@ -78,7 +85,8 @@ impl Relay {
         match listener.kind.as_str() {
             "http" => {}
             _ if listener.is_udp() => {
-                self.runtime.spawn(read_datagrams(self.inputs.clone(), listener));
+                self.runtime
+                    .spawn(read_datagrams(self.inputs.clone(), listener));
             }
             _ => {
                 self.runtime.spawn(accept(self.inputs.clone(), listener));
@@ -88,13 +96,25 @@ impl Relay {
 
     /// Adds a connection that was passed. Its task is the caller's to start.
     pub fn add_connection(&self, item: &Item, socket: OwnedFd) -> std::io::Result<Arc<Connection>> {
-        let broken = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
-        let Item::Connection { cookie, slot, listener } = item else {
+        let broken =
+            |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
+        let Item::Connection {
+            cookie,
+            slot,
+            listener,
+        } = item
+        else {
             return Err(broken("not a connection"));
         };
         let slot = Slot::from_number(*slot).ok_or_else(|| broken("a slot out of range"))?;
-        let kind = if listener.starts_with("tcp://") { Kind::Tcp } else { Kind::Unix };
-        let object = self.ledger.object(crate::ledger::Kind::Listener, listener)?;
+        let kind = if listener.starts_with("tcp://") {
+            Kind::Tcp
+        } else {
+            Kind::Unix
+        };
+        let object = self
+            .ledger
+            .object(crate::ledger::Kind::Listener, listener)?;
         let connection = Connection::new(*cookie, slot, kind, (listener, object), socket)?;
         let connection = Arc::new(connection);
         self.inputs.connections.insert(connection.clone());
@@ -120,7 +140,12 @@ impl Relay {
         self.serving.store(false, Ordering::SeqCst);
         self.inputs.gate.close();
         let (mut cookies, partials) = self.inputs.connections.freeze();
-        cookies.extend(self.all_destinations().iter().filter_map(|d| d.socket()).map(|s| s.0));
+        cookies.extend(
+            self.all_destinations()
+                .iter()
+                .filter_map(|d| d.socket())
+                .map(|s| s.0),
+        );
         cookies.sort_unstable();
         Frozen { cookies, partials }
     }
@@ -138,7 +163,8 @@ impl Relay {
                     bytes += lost;
                     lane.writer.add(connection.object, Count::LostByCrash, lost);
                     let state = connection.state();
-                    lane.writer.set_offset(connection.slot, connection.offset(&state));
+                    lane.writer
+                        .set_offset(connection.slot, connection.offset(&state));
                     lane.writer.commit();
                 }
                 Err(error) => {
@@ -147,18 +173,31 @@ impl Relay {
             }
         }
         if cut > 0 {
-            tracing::warn!(connections = cut, bytes, "lost by a crash: read, and not queued");
+            tracing::warn!(
+                connections = cut,
+                bytes,
+                "lost by a crash: read, and not queued"
+            );
         }
     }
 
     /// Puts rings into memory of their new size, those that are empty.
     pub fn resize_rings(&self) {
-        for Resized { destination, size, memory } in lock(&self.resized).drain(..) {
+        for Resized {
+            destination,
+            size,
+            memory,
+        } in lock(&self.resized).drain(..)
+        {
             let id = &destination.spec.id;
             if !destination.ring.is_empty() {
                 let now = destination.ring.size();
-                tracing::warn!(destination = id, now, wanted = size,
-                    "the queue keeps its size: it isn't empty. A later reload changes it");
+                tracing::warn!(
+                    destination = id,
+                    now,
+                    wanted = size,
+                    "the queue keeps its size: it isn't empty. A later reload changes it"
+                );
                 continue;
             }
             let item = super::assemble::queue_item(&destination.spec, size);
@@ -178,7 +217,9 @@ impl Relay {
         self.inputs.gate.open();
         let listeners = lock(&self.listeners);
         if !self.began.swap(true, Ordering::SeqCst) {
-            listeners.iter().for_each(|listener| self.start_listener(listener.clone()));
+            listeners
+                .iter()
+                .for_each(|listener| self.start_listener(listener.clone()));
         }
         for listener in listeners.iter().filter(|l| l.kind == "http") {
             self.web.serve(self, listener);

@@ -7,10 +7,8 @@ use std::sync::atomic::Ordering;
 
 use super::assemble::queue_item;
 use super::relay::{Relay, lock};
-use crate::admin::samples;
-use crate::admin::view::{
-    DestinationView, ListenerView, RouteView, RuleView, Totals, View,
-};
+use crate::admin::samples::samples;
+use crate::admin::view::{DestinationView, ListenerView, RouteView, RuleView, Totals, View};
 use crate::destination::Destination;
 use crate::intake::now_ms;
 use crate::ledger::{Cell, Count, DropReason, Object};
@@ -48,7 +46,11 @@ pub(super) fn view(relay: &Relay) -> View {
         serving: relay.serving.load(Ordering::SeqCst),
         blocklist: blocklist.collect(),
         routes: routes.collect(),
-        destinations: relay.all_destinations().iter().map(|d| destination(relay, d)).collect(),
+        destinations: relay
+            .all_destinations()
+            .iter()
+            .map(|d| destination(relay, d))
+            .collect(),
         listeners,
         totals,
         generations: lock(&relay.history).clone(),
@@ -75,7 +77,10 @@ fn listeners(relay: &Relay) -> Vec<ListenerView> {
     for (address, count) in connections {
         if let Ok(object) = relay.ledger.object(crate::ledger::Kind::Listener, &address) {
             let view = listener_view(relay, &address, "line", object);
-            views.push(ListenerView { connections: count, ..view });
+            views.push(ListenerView {
+                connections: count,
+                ..view
+            });
         }
     }
     views
@@ -83,7 +88,9 @@ fn listeners(relay: &Relay) -> Vec<ListenerView> {
 
 fn listener_view(relay: &Relay, address: &str, kind: &str, object: Object) -> ListenerView {
     let total = |count: Count| relay.ledger.total(object, count);
-    let rejected = Reason::ALL.into_iter().map(|reason| (reason.as_str(), total(reason.into())));
+    let rejected = Reason::ALL
+        .into_iter()
+        .map(|reason| (reason.as_str(), total(reason.into())));
     ListenerView {
         address: address.to_owned(),
         kind: kind.to_owned(),
@@ -121,7 +128,9 @@ fn add(sum: &mut Totals, part: &Totals) {
 fn destination(relay: &Relay, destination: &Destination) -> DestinationView {
     let ring = &destination.ring;
     let total = |count: Count| relay.ledger.total(ring.counts(), count);
-    let dropped = DropReason::ALL.into_iter().map(|reason| (reason.as_str(), total(reason.into())));
+    let dropped = DropReason::ALL
+        .into_iter()
+        .map(|reason| (reason.as_str(), total(reason.into())));
     let health = destination.health();
     let oldest = ring.cell(Cell::OldestAt);
     let age = match (oldest, destination.is_drained()) {
@@ -170,16 +179,21 @@ fn set_patterns(patterns: &Patterns) -> BTreeMap<&'static str, String> {
 }
 
 /// Baton's own counters as lines of Graphite.
-pub(super) fn graphite(relay: &Relay, prefix: &str, now_s: u64) -> String {
-    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+pub(super) fn graphite(relay: &Relay, prefix: &str, now_s: u32) -> String {
+    let host = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok());
     let prefix = metrics::expand_host(prefix, host.as_deref().unwrap_or("unknown"));
-    metrics::graphite(&samples::of(&view(relay)), &prefix, now_s)
+    metrics::graphite(&prefix, &samples(&view(relay)), now_s)
 }
 
 /// Tells the supervisor how a destination is configured now, for the day when the config lacks it.
 pub(super) fn remember_spec(relay: &Relay, destination: &Arc<Destination>) {
     let item = queue_item(&destination.spec, destination.ring.size());
-    if let Err(error) = relay.registry.register(&[item], &[destination.ring.memory().as_fd()]) {
+    if let Err(error) = relay
+        .registry
+        .register(&[item], &[destination.ring.memory().as_fd()])
+    {
         tracing::error!(destination = destination.spec.id, %error, "can't be registered");
     }
 }
@@ -187,7 +201,12 @@ pub(super) fn remember_spec(relay: &Relay, destination: &Arc<Destination>) {
 /// Forgets the counters of what the config no longer has, if the ledger is filling up.
 pub(super) fn reclaim(relay: &Relay) {
     let snapshot = relay.inputs.intake.snapshot.load();
-    let mut used: HashSet<Object> = snapshot.routes.iter().chain(&snapshot.blocklist).copied().collect();
+    let mut used: HashSet<Object> = snapshot
+        .routes
+        .iter()
+        .chain(&snapshot.blocklist)
+        .copied()
+        .collect();
     used.insert(relay.internal);
     used.extend(lock(&relay.listeners).iter().map(|l| l.object));
     used.extend(relay.inputs.connections.all().iter().map(|c| c.object));

@@ -75,7 +75,11 @@ async fn stop(relay: &Arc<Relay>, mut deadline: watch::Receiver<Instant>) -> Str
     for destination in &destinations {
         let lines = destination.give_up(DropReason::Stop);
         if lines > 0 {
-            tracing::warn!(destination = destination.spec.id, lines, "undelivered at the stop: dropped");
+            tracing::warn!(
+                destination = destination.spec.id,
+                lines,
+                "undelivered at the stop: dropped"
+            );
             undelivered.push(format!("{lines} lines for {}", destination.spec.id));
         }
     }
@@ -136,7 +140,11 @@ pub(super) async fn leave(relay: Arc<Relay>) {
         for destination in left.extract_if(.., |d| d.is_drained() || over) {
             let lines = destination.give_up(DropReason::Removed);
             let id = &destination.spec.id;
-            tracing::info!(destination = id, dropped = lines, "removed from the config, and gone");
+            tracing::info!(
+                destination = id,
+                dropped = lines,
+                "removed from the config, and gone"
+            );
             lock(&relay.leaving).retain(|d| d.spec.id != *id);
             if let Err(error) = relay.registry.release_queue(id) {
                 tracing::error!(destination = id, %error, "its queue can't be released");

@@ -49,7 +49,8 @@ impl Web {
 
     /// Ends the server of one listener.
     pub fn close(&self, listener: &Listener) {
-        for (_, end) in lock(&self.running).extract_if(.., |(cookie, _)| *cookie == listener.cookie) {
+        for (_, end) in lock(&self.running).extract_if(.., |(cookie, _)| *cookie == listener.cookie)
+        {
             end.send_replace(true);
         }
     }
