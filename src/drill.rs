@@ -12,7 +12,6 @@
 //! Nothing in here knows how Baton works inside; it sees what a user could see.
 
 mod account;
-mod control;
 mod folder;
 mod histogram;
 mod instance;

@@ -321,8 +321,10 @@ pub enum Answer {
     /// serves.
     Status {
         /// The supervisor's part.
+        #[serde(default)]
         supervisor: serde_json::Value,
         /// Workers there were, the newest last.
+        #[serde(default)]
         generations: Vec<Generation>,
         /// The worker's part, once the client has put it in its place.
         #[serde(default)]

@@ -15,9 +15,9 @@ use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
 
-use super::control::Client;
 use super::folder::Folder;
 use super::{Error, Status, Step};
+use crate::handover::{Client, Request};
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(2);
@@ -177,7 +177,9 @@ impl Instance {
 
     /// Sends any request over the control socket.
     pub fn ask(&self, request: &Value, within: Duration) -> io::Result<Value> {
-        Client::connect(&self.path("control.sock"), within)?.ask(request)
+        let request: Request = serde_json::from_value(request.clone())?;
+        let answer = Client::connect(&self.path("control.sock"))?.ask(request, Some(within))?;
+        Ok(serde_json::to_value(answer)?)
     }
 
     /// Asks how it is.
