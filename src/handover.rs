@@ -20,7 +20,7 @@ mod registry;
 use serde::{Deserialize, Serialize};
 
 pub use link::{Client, Link, Outbox};
-pub use partials::{Frozen, Partial};
+pub use partials::{Frozen, FrozenWriter, Partial};
 pub use registry::Registry;
 
 /// The version of this protocol. A worker names the range it speaks, the supervisor picks.

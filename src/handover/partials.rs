@@ -7,51 +7,79 @@ use std::io;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"BatonFz1");
 
-/// The state of a worker at the moment it stopped.
+/// The state of a worker at the moment it stopped, as the successor reads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Frozen {
-    /// Every socket it held, sorted.
+pub struct Frozen<'a> {
+    /// Every socket it held.
     pub cookies: Vec<u64>,
     /// The connections that are inside of a line.
-    pub partials: Vec<Partial>,
+    pub partials: Vec<Partial<'a>>,
 }
 
 /// A connection inside of a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partial {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partial<'a> {
     /// Which.
     pub cookie: u64,
     /// The line is too long, and is being discarded.
     pub discarding: bool,
-    /// Bytes read and not yet queued: the beginning of a line, or whole lines that wait for room.
-    pub bytes: Vec<u8>,
+    /// Bytes read and not yet queued: the beginning of a line, perhaps behind whole lines that wait
+    /// for room.
+    pub bytes: &'a [u8],
 }
 
-impl Frozen {
-    /// As it travels.
-    pub fn encode(&self) -> Vec<u8> {
-        let partial_bytes: usize = self.partials.iter().map(|p| 13 + p.bytes.len()).sum();
-        let mut out = Vec::with_capacity(16 + 8 * self.cookies.len() + partial_bytes);
-        out.extend(MAGIC.to_le_bytes());
-        out.extend((self.cookies.len() as u32).to_le_bytes());
-        out.extend((self.partials.len() as u32).to_le_bytes());
-        for cookie in &self.cookies {
-            out.extend(cookie.to_le_bytes());
+/// Writes a [`Frozen`] as it travels, without keeping its parts.
+#[derive(Debug, Default)]
+pub struct FrozenWriter {
+    cookies: Vec<u8>,
+    partials: Vec<u8>,
+    count: u32,
+}
+
+impl FrozenWriter {
+    /// With room for so many sockets.
+    pub fn with_capacity(sockets: usize) -> FrozenWriter {
+        FrozenWriter {
+            cookies: Vec::with_capacity(8 * sockets),
+            partials: Vec::with_capacity(64 * sockets),
+            count: 0,
         }
-        for partial in &self.partials {
-            out.extend(partial.cookie.to_le_bytes());
-            out.push(u8::from(partial.discarding));
-            out.extend((partial.bytes.len() as u32).to_le_bytes());
-            out.extend(&partial.bytes);
-        }
-        out
     }
 
+    /// Adds a socket.
+    pub fn socket(&mut self, cookie: u64) {
+        self.cookies.extend(cookie.to_le_bytes());
+    }
+
+    /// Adds a connection that is inside of a line; the bytes come in two parts.
+    pub fn partial(&mut self, cookie: u64, discarding: bool, waiting: &[u8], carry: &[u8]) {
+        self.count += 1;
+        self.partials.extend(cookie.to_le_bytes());
+        self.partials.push(u8::from(discarding));
+        self.partials
+            .extend(((waiting.len() + carry.len()) as u32).to_le_bytes());
+        self.partials.extend(waiting);
+        self.partials.extend(carry);
+    }
+
+    /// All of it.
+    pub fn finish(self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(16 + self.cookies.len() + self.partials.len());
+        out.extend(MAGIC.to_le_bytes());
+        out.extend((self.cookies.len() as u32 / 8).to_le_bytes());
+        out.extend(self.count.to_le_bytes());
+        out.extend(self.cookies);
+        out.extend(self.partials);
+        out
+    }
+}
+
+impl<'a> Frozen<'a> {
     /// Reads it back.
     ///
     /// # Errors
     /// `InvalidData` when it isn't of this form to the last byte.
-    pub fn decode(bytes: &[u8]) -> io::Result<Frozen> {
+    pub fn decode(bytes: &'a [u8]) -> io::Result<Frozen<'a>> {
         let mut reader = Reader { rest: bytes };
         if reader.u64()? != MAGIC {
             return Err(broken());
@@ -69,7 +97,7 @@ impl Frozen {
                 Ok(Partial {
                     cookie,
                     discarding,
-                    bytes: reader.take(len as usize)?.to_vec(),
+                    bytes: reader.take(len as usize)?,
                 })
             })
             .collect::<io::Result<_>>()?;
@@ -122,11 +150,18 @@ mod tests {
                 (any::<u64>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..100)), 0..20),
             cut in any::<prop::sample::Index>(),
         ) {
-            let partials = partials.into_iter()
-                .map(|(cookie, discarding, bytes)| Partial { cookie, discarding, bytes }).collect();
-            let frozen = Frozen { cookies, partials };
-            let mut bytes = frozen.encode();
-            prop_assert_eq!(&Frozen::decode(&bytes).unwrap(), &frozen);
+            let mut writer = FrozenWriter::default();
+            cookies.iter().for_each(|cookie| writer.socket(*cookie));
+            for (cookie, discarding, bytes) in &partials {
+                let (waiting, carry) = bytes.split_at(bytes.len() / 3);
+                writer.partial(*cookie, *discarding, waiting, carry);
+            }
+            let mut bytes = writer.finish();
+            let frozen = Frozen::decode(&bytes).unwrap();
+            prop_assert_eq!(&frozen.cookies, &cookies);
+            let read: Vec<_> =
+                frozen.partials.iter().map(|p| (p.cookie, p.discarding, p.bytes.to_vec())).collect();
+            prop_assert_eq!(&read, &partials);
             prop_assert!(Frozen::decode(&bytes[..cut.index(bytes.len())]).is_err());
             bytes.push(0);
             prop_assert!(Frozen::decode(&bytes).is_err());

@@ -1,6 +1,7 @@
 //! The clients of a worker, kept outside of the tasks that read them.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::decode::split::Splitter;
-use crate::handover::Partial;
+use crate::handover::{FrozenWriter, Partial};
 use crate::ledger::{CONNECTIONS, Ledger, Object, Offset, Slot};
 use crate::sys::{self, Watched};
 
@@ -97,32 +98,23 @@ impl Connection {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// What a successor needs to go on inside of a line; `None` between lines.
-    pub fn partial(&self) -> Option<Partial> {
+    /// Writes what a successor needs to go on: nothing between lines.
+    fn freeze(&self, frozen: &mut FrozenWriter) {
+        frozen.socket(self.cookie);
         let state = self.state();
         let (carry, discarding) = (state.splitter.carry(), state.splitter.is_discarding());
-        if carry.is_empty() && !discarding && state.waiting.is_empty() {
-            return None;
+        if !carry.is_empty() || discarding || !state.waiting.is_empty() {
+            frozen.partial(self.cookie, discarding, &state.waiting, carry);
         }
-        let bytes = [&state.waiting, carry].concat();
-        Some(Partial {
-            cookie: self.cookie,
-            discarding,
-            bytes,
-        })
     }
 
     /// Goes on where a predecessor was that said so.
-    pub fn resume(&self, partial: Partial) {
-        let Partial {
-            mut bytes,
-            discarding,
-            ..
-        } = partial;
+    fn resume(&self, partial: &Partial<'_>) {
+        let whole = memchr::memrchr(b'\n', partial.bytes).map_or(0, |at| at + 1);
+        let (waiting, carry) = partial.bytes.split_at(whole);
         let mut state = self.state();
-        let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
-        state.splitter = Splitter::restore(bytes.split_off(whole), discarding);
-        state.waiting = bytes;
+        state.splitter = Splitter::restore(carry.to_vec(), partial.discarding);
+        state.waiting = waiting.to_vec();
         state.received = None;
     }
 
@@ -242,10 +234,52 @@ pub struct Connections {
     pub closed: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
-    by_cookie: HashMap<u64, Arc<Connection>>,
-    free: Vec<Slot>,
+    by_cookie: HashMap<u64, Arc<Connection>, BuildHasherDefault<CookieHasher>>,
+    /// One bit a slot of the ledger: whether a connection has it.
+    used: Vec<u64>,
+    /// Where the search for a free slot begins.
+    next: usize,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table {
+            by_cookie: HashMap::default(),
+            used: vec![0; CONNECTIONS / 64],
+            next: 0,
+        }
+    }
+}
+
+impl Table {
+    fn mark(&mut self, slot: Slot, used: bool) {
+        let (word, bit) = (slot.number() as usize / 64, slot.number() % 64);
+        self.used[word] = self.used[word] & !(1 << bit) | u64::from(used) << bit;
+    }
+}
+
+/// Cookies are the kernel's own numbers, counted up: they need spreading, not secrecy.
+#[derive(Debug, Default)]
+pub struct CookieHasher(u64);
+
+impl Hasher for CookieHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, cookie: u64) {
+        // Fibonacci hashing: the table looks at the upper bits and the lower ones.
+        let spread = (self.0 ^ cookie).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = spread ^ (spread >> 32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Connections {
@@ -253,37 +287,40 @@ impl Connections {
         self.table.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Free slots are those that none of the connections has. To be called when they are all known.
-    pub fn find_free_slots(&self) {
-        let mut table = self.table();
-        let mut used = vec![false; CONNECTIONS];
-        for connection in table.by_cookie.values() {
-            used[connection.slot.number() as usize] = true;
-        }
-        let free = (0..CONNECTIONS as u32).rev().filter(|n| !used[*n as usize]);
-        table.free = free.filter_map(Slot::from_number).collect();
-    }
-
-    /// A slot for a new connection.
+    /// A slot for a new connection, which `insert` or `give_slot` must follow.
     pub fn take_slot(&self) -> Option<Slot> {
-        self.table().free.pop()
+        let mut table = self.table();
+        let words = table.used.len();
+        for step in 0..words {
+            let word = (table.next + step) % words;
+            let free = !table.used[word];
+            if free != 0 {
+                table.next = word;
+                let slot = Slot::from_number((word * 64) as u32 + free.trailing_zeros())?;
+                table.mark(slot, true);
+                return Some(slot);
+            }
+        }
+        None
     }
 
     /// Gives a slot back that came to nothing.
     pub fn give_slot(&self, slot: Slot) {
-        self.table().free.push(slot);
+        self.table().mark(slot, false);
     }
 
     /// Adds one.
     pub fn insert(&self, connection: Arc<Connection>) {
-        self.table().by_cookie.insert(connection.cookie, connection);
+        let mut table = self.table();
+        table.mark(connection.slot, true);
+        table.by_cookie.insert(connection.cookie, connection);
     }
 
     /// Removes one, and frees its slot.
     pub fn remove(&self, cookie: u64) -> Option<Arc<Connection>> {
         let mut table = self.table();
         let gone = table.by_cookie.remove(&cookie)?;
-        table.free.push(gone.slot);
+        table.mark(gone.slot, false);
         drop(table);
         self.closed.notify_waiters();
         Some(gone)
@@ -304,20 +341,39 @@ impl Connections {
         self.table().by_cookie.values().cloned().collect()
     }
 
-    /// The cookies of all, and the partial lines of those that have one.
-    pub fn freeze(&self) -> (Vec<u64>, Vec<Partial>) {
+    /// Writes all of them, and the partial lines of those that have one, for a successor.
+    pub fn freeze(&self) -> FrozenWriter {
         let table = self.table();
-        let cookies = table.by_cookie.keys().copied().collect();
-        let partials = table
-            .by_cookie
-            .values()
-            .filter_map(|c| c.partial())
-            .collect();
-        (cookies, partials)
+        let mut frozen = FrozenWriter::with_capacity(table.by_cookie.len() + 64);
+        table.by_cookie.values().for_each(|c| c.freeze(&mut frozen));
+        frozen
     }
 
-    /// One of them.
-    pub fn get(&self, cookie: u64) -> Option<Arc<Connection>> {
-        self.table().by_cookie.get(&cookie).cloned()
+    /// How many of these are here.
+    pub fn count_of(&self, cookies: &[u64]) -> usize {
+        let table = self.table();
+        cookies
+            .iter()
+            .filter(|cookie| table.by_cookie.contains_key(cookie))
+            .count()
+    }
+
+    /// Goes on inside of the lines that a predecessor had begun.
+    ///
+    /// # Errors
+    /// `InvalidData` when one of the connections isn't here.
+    pub fn resume(&self, partials: &[Partial<'_>]) -> io::Result<()> {
+        let table = self.table();
+        for partial in partials {
+            let Some(connection) = table.by_cookie.get(&partial.cookie) else {
+                let what = format!(
+                    "a partial line of connection {}, which isn't here",
+                    partial.cookie
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            };
+            connection.resume(partial);
+        }
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::offered::Offered;
 use super::relay::{Relay, lock};
@@ -167,9 +167,11 @@ impl Conversation {
                 let state = fds
                     .first()
                     .ok_or_else(|| io::Error::other("no state came with it"))?;
-                let frozen = Frozen::decode(&sys::read_memfd(state.as_fd(), MAX_FROZEN)?)?;
-                self.take_over(frozen)?;
+                let began = Instant::now();
+                let state = sys::read_memfd(state.as_fd(), MAX_FROZEN)?;
+                self.take_over(&Frozen::decode(&state)?)?;
                 self.link.send(&FromWorker::Confirmed, &[])?;
+                tracing::debug!(us = began.elapsed().as_micros() as u64, "took over");
                 fault::point("after-confirmed");
             }
             FromSupervisor::Recover => {
@@ -229,26 +231,24 @@ impl Conversation {
     }
 
     /// Takes what the frozen worker said.
-    fn take_over(&mut self, frozen: Frozen) -> io::Result<()> {
+    fn take_over(&mut self, frozen: &Frozen<'_>) -> io::Result<()> {
         let connections = &self.relay.inputs.connections;
-        let (mut cookies, _) = connections.freeze();
-        cookies.extend(self.offered.outbound.keys());
-        cookies.sort_unstable();
-        if cookies != frozen.cookies {
-            let only =
-                |a: &[u64], b: &[u64]| a.iter().filter(|c| b.binary_search(c).is_err()).count();
+        let outbound = &self.offered.outbound;
+        let links = frozen
+            .cookies
+            .iter()
+            .filter(|cookie| outbound.contains_key(cookie))
+            .count();
+        let known = connections.count_of(&frozen.cookies) + links;
+        let mine = connections.len() + outbound.len();
+        // As many as I know, all of which I know: that is the same set.
+        if known != frozen.cookies.len() || mine != known {
             return Err(io::Error::other(format!(
-                "the old worker holds {} sockets that I wasn't passed, and I was passed {} that it doesn't hold",
-                only(&frozen.cookies, &cookies),
-                only(&cookies, &frozen.cookies),
+                "the old worker holds {} sockets, I was passed {mine}, and {known} of them are the same",
+                frozen.cookies.len(),
             )));
         }
-        for partial in frozen.partials {
-            match connections.get(partial.cookie) {
-                Some(connection) => connection.resume(partial),
-                None => return Err(io::Error::other("a partial line of an unknown connection")),
-            }
-        }
+        connections.resume(&frozen.partials)?;
         self.link_and_resize();
         Ok(())
     }
@@ -256,7 +256,6 @@ impl Conversation {
     fn link_and_resize(&mut self) {
         self.relay.link_destinations(&mut self.offered.outbound);
         self.relay.resize_rings();
-        self.relay.inputs.connections.find_free_slots();
     }
 
     fn go(&mut self) {
@@ -276,12 +275,21 @@ impl Conversation {
 
     fn freeze(&mut self, successor: u64) -> io::Result<()> {
         fault::point("on-freeze");
+        let began = Instant::now();
         let frozen = self.relay.freeze();
+        let closed = began.elapsed();
         // What was released must be known before the list of what is held.
         self.relay.registry.flush()?;
-        let memory = sys::memfd_with("baton-frozen", &frozen.encode())?;
+        let memory = sys::memfd_with("baton-frozen", &frozen)?;
         self.link
             .send(&FromWorker::Frozen { successor }, &[memory.as_fd()])?;
+        let bytes = frozen.len();
+        tracing::debug!(
+            closed_us = closed.as_micros() as u64,
+            us = began.elapsed().as_micros() as u64,
+            bytes,
+            "froze"
+        );
         fault::point("after-frozen");
         self.relay.web.finish();
         Ok(())

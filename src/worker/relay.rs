@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::web::Web;
 use crate::config::Config;
 use crate::destination::{Destination, has_cookie};
-use crate::handover::{Frozen, Generation, Item, Registry};
+use crate::handover::{Generation, Item, Registry};
 use crate::ledger::{Count, Ledger, Object, Slot};
 use crate::listen::{
     Connection, Inputs, Kind, Listener, Lost, accept, read_datagrams, read_stream,
@@ -136,18 +136,16 @@ impl Relay {
     }
 
     /// Stops all reading, writing and accepting, and tells what only this process knows.
-    pub fn freeze(&self) -> Frozen {
+    pub fn freeze(&self) -> Vec<u8> {
         self.serving.store(false, Ordering::SeqCst);
         self.inputs.gate.close();
-        let (mut cookies, partials) = self.inputs.connections.freeze();
-        cookies.extend(
-            self.all_destinations()
-                .iter()
-                .filter_map(|d| d.socket())
-                .map(|s| s.0),
-        );
-        cookies.sort_unstable();
-        Frozen { cookies, partials }
+        let mut frozen = self.inputs.connections.freeze();
+        for destination in self.all_destinations() {
+            if let Some((cookie, _)) = destination.socket() {
+                frozen.socket(cookie);
+            }
+        }
+        frozen.finish()
     }
 
     /// Goes on after a worker that died, or after a successor that failed: the ledger and the
