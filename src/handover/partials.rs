@@ -1,17 +1,25 @@
-//! What only the frozen worker knows: the bytes it has read that aren't a whole line yet.
+//! What only the frozen worker knows: which sockets it holds, and the bytes it has read that aren't a whole line yet.
 //!
-//! Binary, little-endian, since ten thousand connections pass in the pause:
-//! `magic u64 | cookies u32 | partials u32 | cookies × u64 | partials × (cookie u64 | discarding u8 | length u32 | bytes)`.
+//! Binary, little-endian, and in the order of the connections' slots in the ledger, since ten thousand of them pass
+//! in the pause:
+//!
+//! ```text
+//! magic u64 | slots u32 | links u32 | partials u32
+//! | slots × cookie u64 (0: nobody has that slot) | links × cookie u64
+//! | partials × (slot u32 | discarding u8 | length u32 | bytes)
+//! ```
 
 use std::io;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"BatonFz1");
+const MAGIC: u64 = u64::from_le_bytes(*b"BatonFz2");
 
 /// The state of a worker at the moment it stopped, as the successor reads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frozen<'a> {
-    /// Every socket it held.
-    pub cookies: Vec<u64>,
+    /// The cookie of the connection in each slot; 0: none.
+    pub slots: Vec<u64>,
+    /// The cookies of the connections to destinations.
+    pub links: Vec<u64>,
     /// The connections that are inside of a line.
     pub partials: Vec<Partial<'a>>,
 }
@@ -19,8 +27,8 @@ pub struct Frozen<'a> {
 /// A connection inside of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partial<'a> {
-    /// Which.
-    pub cookie: u64,
+    /// Its slot.
+    pub slot: u32,
     /// The line is too long, and is being discarded.
     pub discarding: bool,
     /// Bytes read and not yet queued: the beginning of a line, perhaps behind whole lines that wait
@@ -31,30 +39,34 @@ pub struct Partial<'a> {
 /// Writes a [`Frozen`] as it travels, without keeping its parts.
 #[derive(Debug, Default)]
 pub struct FrozenWriter {
-    cookies: Vec<u8>,
+    slots: Vec<u8>,
+    links: Vec<u8>,
     partials: Vec<u8>,
     count: u32,
 }
 
 impl FrozenWriter {
-    /// With room for so many sockets.
-    pub fn with_capacity(sockets: usize) -> FrozenWriter {
+    /// With the cookies of the connections, by slot.
+    pub fn new(slots: &[u64]) -> FrozenWriter {
         FrozenWriter {
-            cookies: Vec::with_capacity(8 * sockets),
-            partials: Vec::with_capacity(64 * sockets),
-            count: 0,
+            slots: slots
+                .iter()
+                .flat_map(|cookie| cookie.to_le_bytes())
+                .collect(),
+            partials: Vec::with_capacity(64 * slots.len()),
+            ..FrozenWriter::default()
         }
     }
 
-    /// Adds a socket.
-    pub fn socket(&mut self, cookie: u64) {
-        self.cookies.extend(cookie.to_le_bytes());
+    /// Adds a connection to a destination.
+    pub fn link(&mut self, cookie: u64) {
+        self.links.extend(cookie.to_le_bytes());
     }
 
     /// Adds a connection that is inside of a line; the bytes come in two parts.
-    pub fn partial(&mut self, cookie: u64, discarding: bool, waiting: &[u8], carry: &[u8]) {
+    pub fn partial(&mut self, slot: u32, discarding: bool, waiting: &[u8], carry: &[u8]) {
         self.count += 1;
-        self.partials.extend(cookie.to_le_bytes());
+        self.partials.extend(slot.to_le_bytes());
         self.partials.push(u8::from(discarding));
         self.partials
             .extend(((waiting.len() + carry.len()) as u32).to_le_bytes());
@@ -64,12 +76,20 @@ impl FrozenWriter {
 
     /// All of it.
     pub fn finish(self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(16 + self.cookies.len() + self.partials.len());
+        let Self {
+            slots,
+            links,
+            partials,
+            count,
+        } = self;
+        let mut out = Vec::with_capacity(20 + slots.len() + links.len() + partials.len());
         out.extend(MAGIC.to_le_bytes());
-        out.extend((self.cookies.len() as u32 / 8).to_le_bytes());
-        out.extend(self.count.to_le_bytes());
-        out.extend(self.cookies);
-        out.extend(self.partials);
+        for count in [slots.len() as u32 / 8, links.len() as u32 / 8, count] {
+            out.extend(count.to_le_bytes());
+        }
+        out.extend(slots);
+        out.extend(links);
+        out.extend(partials);
         out
     }
 }
@@ -84,18 +104,16 @@ impl<'a> Frozen<'a> {
         if reader.u64()? != MAGIC {
             return Err(broken());
         }
-        let (cookies, partials) = (reader.u32()?, reader.u32()?);
-        // Counts are believed only as far as there are bytes.
-        let cookies = (0..cookies)
-            .map(|_| reader.u64())
-            .collect::<io::Result<_>>()?;
+        let (slots, links, partials) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        let (slots, links) = (reader.u64s(slots)?, reader.u64s(links)?);
+        // A count is believed only as far as there are bytes.
         let partials = (0..partials)
             .map(|_| {
-                let cookie = reader.u64()?;
+                let slot = reader.u32()?;
                 let discarding = reader.take(1)?[0] != 0;
                 let len = reader.u32()?;
                 Ok(Partial {
-                    cookie,
+                    slot,
                     discarding,
                     bytes: reader.take(len as usize)?,
                 })
@@ -104,7 +122,11 @@ impl<'a> Frozen<'a> {
         if !reader.rest.is_empty() {
             return Err(broken());
         }
-        Ok(Frozen { cookies, partials })
+        Ok(Frozen {
+            slots,
+            links,
+            partials,
+        })
     }
 }
 
@@ -117,6 +139,12 @@ impl<'a> Reader<'a> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or_else(broken)?;
         self.rest = rest;
         Ok(taken)
+    }
+
+    fn u64s(&mut self, count: u32) -> io::Result<Vec<u64>> {
+        let bytes = self.take(count as usize * 8)?;
+        let word = |chunk: &[u8]| chunk.try_into().map_or(0, u64::from_le_bytes);
+        Ok(bytes.chunks_exact(8).map(word).collect())
     }
 
     fn u64(&mut self) -> io::Result<u64> {
@@ -145,22 +173,23 @@ mod tests {
     proptest! {
         #[test]
         fn reads_back_what_was_written_and_nothing_else(
-            cookies in prop::collection::vec(any::<u64>(), 0..50),
+            slots in prop::collection::vec(any::<u64>(), 0..50),
+            links in prop::collection::vec(any::<u64>(), 0..5),
             partials in prop::collection::vec(
-                (any::<u64>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..100)), 0..20),
+                (any::<u32>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..100)), 0..20),
             cut in any::<prop::sample::Index>(),
         ) {
-            let mut writer = FrozenWriter::default();
-            cookies.iter().for_each(|cookie| writer.socket(*cookie));
-            for (cookie, discarding, bytes) in &partials {
+            let mut writer = FrozenWriter::new(&slots);
+            links.iter().for_each(|cookie| writer.link(*cookie));
+            for (slot, discarding, bytes) in &partials {
                 let (waiting, carry) = bytes.split_at(bytes.len() / 3);
-                writer.partial(*cookie, *discarding, waiting, carry);
+                writer.partial(*slot, *discarding, waiting, carry);
             }
             let mut bytes = writer.finish();
             let frozen = Frozen::decode(&bytes).unwrap();
-            prop_assert_eq!(&frozen.cookies, &cookies);
+            prop_assert_eq!((&frozen.slots, &frozen.links), (&slots, &links));
             let read: Vec<_> =
-                frozen.partials.iter().map(|p| (p.cookie, p.discarding, p.bytes.to_vec())).collect();
+                frozen.partials.iter().map(|p| (p.slot, p.discarding, p.bytes.to_vec())).collect();
             prop_assert_eq!(&read, &partials);
             prop_assert!(Frozen::decode(&bytes[..cut.index(bytes.len())]).is_err());
             bytes.push(0);

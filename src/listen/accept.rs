@@ -167,7 +167,7 @@ fn admit(
             break;
         };
         let from = (listener.address.as_str(), listener.object);
-        match Connection::new(cookie, slot, kind, from, socket) {
+        match Connection::new(cookie, slot, kind, from, socket, false) {
             Ok(connection) => {
                 lane.writer.open_stream(slot, cookie, Offset::default());
                 connections.push(Arc::new(connection));

@@ -1,15 +1,16 @@
 //! The clients of a worker, kept outside of the tasks that read them.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tokio::sync::Notify;
 
 use crate::decode::split::Splitter;
-use crate::handover::{FrozenWriter, Partial};
+use crate::handover::{Frozen, FrozenWriter};
 use crate::ledger::{CONNECTIONS, Ledger, Object, Offset, Slot};
 use crate::sys::{self, Watched};
 
@@ -56,6 +57,10 @@ pub struct State {
     pub goes_to: (usize, Vec<usize>),
     /// Something was read: larger reads are worth it.
     pub warm: bool,
+    /// It is marked as being inside of a line.
+    pub marked: bool,
+    /// It hasn't looked yet whether a predecessor left it a partial line.
+    pub heir: bool,
     /// What is being discarded is the rest of a line that a killed worker had begun to read.
     pub cut: bool,
     /// It was told what the first rejected line looks like.
@@ -72,13 +77,14 @@ pub enum Lost {
 }
 
 impl Connection {
-    /// A connection at the beginning of its stream.
+    /// A connection at the beginning of its stream, or one that was passed (`heir`).
     pub fn new(
         cookie: u64,
         slot: Slot,
         kind: Kind,
         listener: (&str, Object),
         socket: OwnedFd,
+        heir: bool,
     ) -> io::Result<Connection> {
         let peer = peer_name(&socket);
         Ok(Connection {
@@ -89,33 +95,12 @@ impl Connection {
             object: listener.1,
             peer,
             socket: sys::watch(socket)?,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                heir,
+                warm: heir,
+                ..State::default()
+            }),
         })
-    }
-
-    /// Where it is in its stream.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    /// Writes what a successor needs to go on: nothing between lines.
-    fn freeze(&self, frozen: &mut FrozenWriter) {
-        frozen.socket(self.cookie);
-        let state = self.state();
-        let (carry, discarding) = (state.splitter.carry(), state.splitter.is_discarding());
-        if !carry.is_empty() || discarding || !state.waiting.is_empty() {
-            frozen.partial(self.cookie, discarding, &state.waiting, carry);
-        }
-    }
-
-    /// Goes on where a predecessor was that said so.
-    fn resume(&self, partial: &Partial<'_>) {
-        let whole = memchr::memrchr(b'\n', partial.bytes).map_or(0, |at| at + 1);
-        let (waiting, carry) = partial.bytes.split_at(whole);
-        let mut state = self.state();
-        state.splitter = Splitter::restore(carry.to_vec(), partial.discarding);
-        state.waiting = waiting.to_vec();
-        state.received = None;
     }
 
     /// Adds what was just read.
@@ -132,9 +117,8 @@ impl Connection {
     /// wrong line is made.
     ///
     /// `mine`: the state of this process may be used if nobody has read since.
-    pub fn recover(&self, ledger: &Ledger, mine: bool) -> io::Result<Lost> {
+    fn recover(&self, state: &mut State, ledger: &Ledger, mine: bool) -> io::Result<Lost> {
         let (_, offset) = ledger.stream(self.slot);
-        let mut state = self.state();
         let (read, known) = match self.kind {
             Kind::Tcp => {
                 let read = bytes_read(&self.socket)?;
@@ -160,6 +144,7 @@ impl Connection {
         let discarding = !clean || offset.discarding;
         *state = State {
             warm: true,
+            marked: state.marked,
             ..State::default()
         };
         state.splitter = Splitter::restore(Vec::new(), discarding);
@@ -227,58 +212,65 @@ fn peer_name(socket: &OwnedFd) -> String {
 }
 
 /// All clients of a worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Connections {
     table: Mutex<Table>,
+    /// A bit for each slot: the connection is inside of a line, or has lines that wait for room. So a freeze
+    /// looks at those alone.
+    mid_line: Box<[AtomicU64]>,
+    /// The partial lines of the predecessor. A connection takes its own when it is next read: not in the pause.
+    inherited: OnceLock<Inherited>,
     /// Woken when one has gone: accepting goes on.
     pub closed: Notify,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Table {
-    by_cookie: HashMap<u64, Arc<Connection>, BuildHasherDefault<CookieHasher>>,
-    /// One bit a slot of the ledger: whether a connection has it.
-    used: Vec<u64>,
-    /// Where the search for a free slot begins.
+    by_cookie: HashMap<u64, Arc<Connection>>,
+    by_slot: Vec<Option<Arc<Connection>>>,
+    /// The cookie of the connection in each slot; 0: the slot is free.
+    cookies: Vec<u64>,
+    /// The search for a free slot begins here.
     next: usize,
 }
 
-impl Default for Table {
-    fn default() -> Table {
-        Table {
-            by_cookie: HashMap::default(),
-            used: vec![0; CONNECTIONS / 64],
-            next: 0,
-        }
-    }
-}
+/// Taken by someone who is about to insert a connection.
+const TAKEN: u64 = u64::MAX;
 
 impl Table {
-    fn mark(&mut self, slot: Slot, used: bool) {
-        let (word, bit) = (slot.number() as usize / 64, slot.number() % 64);
-        self.used[word] = self.used[word] & !(1 << bit) | u64::from(used) << bit;
+    fn set(&mut self, slot: Slot, cookie: u64, connection: Option<Arc<Connection>>) {
+        let at = slot.number() as usize;
+        if self.cookies.len() <= at {
+            self.cookies.resize(at + 1, 0);
+            self.by_slot.resize(at + 1, None);
+        }
+        self.cookies[at] = cookie;
+        self.by_slot[at] = connection;
+    }
+
+    /// Cookies by slot, up to the last that is used.
+    fn used(&self) -> &[u64] {
+        let end = self.cookies.iter().rposition(|cookie| *cookie != 0);
+        &self.cookies[..end.map_or(0, |end| end + 1)]
     }
 }
 
-/// Cookies are the kernel's own numbers, counted up: they need spreading, not secrecy.
-#[derive(Debug, Default)]
-pub struct CookieHasher(u64);
+/// A predecessor's partial lines, as they came.
+#[derive(Debug)]
+struct Inherited {
+    bytes: Vec<u8>,
+    /// By slot: where the partial line lies, if there is one.
+    partials: Vec<Option<(bool, Range<usize>)>>,
+}
 
-impl Hasher for CookieHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
+impl Default for Connections {
+    fn default() -> Connections {
+        Connections {
+            table: Mutex::default(),
+            mid_line: (0..CONNECTIONS / 64).map(|_| AtomicU64::new(0)).collect(),
+            inherited: OnceLock::new(),
+            closed: Notify::new(),
         }
-    }
-
-    fn write_u64(&mut self, cookie: u64) {
-        // Fibonacci hashing: the table looks at the upper bits and the lower ones.
-        let spread = (self.0 ^ cookie).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = spread ^ (spread >> 32);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 
@@ -287,32 +279,74 @@ impl Connections {
         self.table.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// Where a connection is in its stream.
+    pub fn state<'a>(&self, connection: &'a Connection) -> MutexGuard<'a, State> {
+        let mut state = connection.state.lock().unwrap_or_else(|e| e.into_inner());
+        if std::mem::take(&mut state.heir)
+            && let Some((discarding, bytes)) = self.inheritance(connection.slot)
+        {
+            let whole = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
+            let (waiting, carry) = bytes.split_at(whole);
+            state.splitter = Splitter::restore(carry.to_vec(), discarding);
+            state.waiting = waiting.to_vec();
+            state.marked = true;
+        }
+        state
+    }
+
+    fn inheritance(&self, slot: Slot) -> Option<(bool, &[u8])> {
+        let inherited = self.inherited.get()?;
+        let (discarding, range) = inherited.partials.get(slot.number() as usize)?.as_ref()?;
+        Some((*discarding, &inherited.bytes[range.clone()]))
+    }
+
+    /// Notes whether a connection is inside of a line now. To be called with its state whenever that
+    /// may have changed.
+    pub fn mark(&self, connection: &Connection, state: &mut State) {
+        let mid_line = !state.splitter.carry().is_empty()
+            || state.splitter.is_discarding()
+            || !state.waiting.is_empty();
+        if mid_line != state.marked {
+            state.marked = mid_line;
+            self.set_mark(connection.slot.number(), mid_line);
+        }
+    }
+
+    fn set_mark(&self, slot: u32, mid_line: bool) {
+        let (word, bit) = (&self.mid_line[slot as usize / 64], 1 << (slot % 64));
+        if mid_line {
+            word.fetch_or(bit, Ordering::Relaxed);
+        } else {
+            word.fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
     /// A slot for a new connection, which `insert` or `give_slot` must follow.
     pub fn take_slot(&self) -> Option<Slot> {
         let mut table = self.table();
-        let words = table.used.len();
-        for step in 0..words {
-            let word = (table.next + step) % words;
-            let free = !table.used[word];
-            if free != 0 {
-                table.next = word;
-                let slot = Slot::from_number((word * 64) as u32 + free.trailing_zeros())?;
-                table.mark(slot, true);
-                return Some(slot);
-            }
-        }
-        None
+        let from = table.next.min(table.cookies.len());
+        let free = table.cookies[from..]
+            .iter()
+            .position(|cookie| *cookie == 0)
+            .map(|at| from + at);
+        let at = free
+            .or_else(|| table.cookies[..from].iter().position(|cookie| *cookie == 0))
+            .unwrap_or(table.cookies.len());
+        let slot = Slot::from_number(u32::try_from(at).ok()?)?;
+        table.next = at + 1;
+        table.set(slot, TAKEN, None);
+        Some(slot)
     }
 
     /// Gives a slot back that came to nothing.
     pub fn give_slot(&self, slot: Slot) {
-        self.table().mark(slot, false);
+        self.table().set(slot, 0, None);
     }
 
     /// Adds one.
     pub fn insert(&self, connection: Arc<Connection>) {
         let mut table = self.table();
-        table.mark(connection.slot, true);
+        table.set(connection.slot, connection.cookie, Some(connection.clone()));
         table.by_cookie.insert(connection.cookie, connection);
     }
 
@@ -320,7 +354,8 @@ impl Connections {
     pub fn remove(&self, cookie: u64) -> Option<Arc<Connection>> {
         let mut table = self.table();
         let gone = table.by_cookie.remove(&cookie)?;
-        table.mark(gone.slot, false);
+        table.set(gone.slot, 0, None);
+        self.set_mark(gone.slot.number(), false);
         drop(table);
         self.closed.notify_waiters();
         Some(gone)
@@ -341,39 +376,93 @@ impl Connections {
         self.table().by_cookie.values().cloned().collect()
     }
 
-    /// Writes all of them, and the partial lines of those that have one, for a successor.
+    /// Writes, for a successor, which there are, and the partial lines of those that have one.
     pub fn freeze(&self) -> FrozenWriter {
         let table = self.table();
-        let mut frozen = FrozenWriter::with_capacity(table.by_cookie.len() + 64);
-        table.by_cookie.values().for_each(|c| c.freeze(&mut frozen));
+        let used = table.used();
+        let mut frozen = FrozenWriter::new(used);
+        for (word, bits) in self.mid_line[..used.len().div_ceil(64)].iter().enumerate() {
+            let mut bits = bits.load(Ordering::Relaxed);
+            while bits != 0 {
+                let slot = word * 64 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if let Some(Some(connection)) = table.by_slot.get(slot) {
+                    self.freeze_one(connection, &mut frozen);
+                }
+            }
+        }
         frozen
     }
 
-    /// How many of these are here.
-    pub fn count_of(&self, cookies: &[u64]) -> usize {
-        let table = self.table();
-        cookies
-            .iter()
-            .filter(|cookie| table.by_cookie.contains_key(cookie))
-            .count()
+    fn freeze_one(&self, connection: &Connection, frozen: &mut FrozenWriter) {
+        let slot = connection.slot;
+        let state = connection.state.lock().unwrap_or_else(|e| e.into_inner());
+        if state.heir {
+            // It wasn't read in this worker's life: what it inherited is passed on.
+            if let Some((discarding, bytes)) = self.inheritance(slot) {
+                frozen.partial(slot.number(), discarding, bytes, &[]);
+            }
+            return;
+        }
+        let (carry, discarding) = (state.splitter.carry(), state.splitter.is_discarding());
+        frozen.partial(slot.number(), discarding, &state.waiting, carry);
     }
 
-    /// Goes on inside of the lines that a predecessor had begun.
+    /// Goes on where a predecessor was. `state` is what it sent.
     ///
     /// # Errors
-    /// `InvalidData` when one of the connections isn't here.
-    pub fn resume(&self, partials: &[Partial<'_>]) -> io::Result<()> {
+    /// `InvalidData` when it isn't understood, or the connections that it held aren't exactly those
+    /// that are here. Returns the links it held.
+    pub fn inherit(&self, state: Vec<u8>) -> io::Result<Vec<u64>> {
+        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        let Frozen {
+            slots,
+            links,
+            partials,
+        } = Frozen::decode(&state)?;
         let table = self.table();
-        for partial in partials {
-            let Some(connection) = table.by_cookie.get(&partial.cookie) else {
-                let what = format!(
-                    "a partial line of connection {}, which isn't here",
-                    partial.cookie
-                );
-                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-            };
-            connection.resume(partial);
+        if table.used() != slots {
+            let same = table
+                .used()
+                .iter()
+                .zip(&slots)
+                .filter(|(a, b)| a == b && **a != 0)
+                .count();
+            let held = slots.iter().filter(|cookie| **cookie != 0).count();
+            return Err(invalid(format!(
+                "the old worker holds {held} connections, I was passed {}, and {same} are the same",
+                table.by_cookie.len(),
+            )));
         }
-        Ok(())
+        let mut by_slot = vec![None; slots.len()];
+        for partial in &partials {
+            let place = by_slot.get_mut(partial.slot as usize);
+            let place = place.ok_or_else(|| invalid("a partial line of nobody".into()))?;
+            let start = partial.bytes.as_ptr().addr() - state.as_ptr().addr();
+            *place = Some((partial.discarding, start..start + partial.bytes.len()));
+            self.set_mark(partial.slot, true);
+        }
+        drop(partials);
+        let inherited = Inherited {
+            bytes: state,
+            partials: by_slot,
+        };
+        self.inherited
+            .set(inherited)
+            .map_err(|_| invalid("inherited twice".into()))?;
+        Ok(links)
+    }
+
+    /// Goes on with a connection after a crash, or after a successor that failed.
+    pub fn recover(
+        &self,
+        connection: &Connection,
+        ledger: &Ledger,
+        mine: bool,
+    ) -> io::Result<Lost> {
+        let mut state = self.state(connection);
+        let lost = connection.recover(&mut state, ledger, mine)?;
+        self.mark(connection, &mut state);
+        Ok(lost)
     }
 }

@@ -71,7 +71,7 @@ pub async fn read_stream(inputs: Arc<Inputs>, connection: Arc<Connection>) {
                     break;
                 }
                 Step::Closed => inputs.gate.opened().await,
-                Step::Wait(ring) => wait_for_room(&ring, &connection).await,
+                Step::Wait(ring) => wait_for_room(&inputs, &ring, &connection).await,
                 Step::End => return,
             }
         }
@@ -82,11 +82,11 @@ pub async fn read_stream(inputs: Arc<Inputs>, connection: Arc<Connection>) {
 }
 
 /// Waits until the ring can take more.
-async fn wait_for_room(ring: &Ring, connection: &Connection) {
+async fn wait_for_room(inputs: &Inputs, ring: &Ring, connection: &Connection) {
     let drained = ring.drained.notified();
     tokio::pin!(drained);
     drained.as_mut().enable();
-    let needs = connection.state().waiting.len() as u64;
+    let needs = inputs.connections.state(connection).waiting.len() as u64;
     if ring.is_above_mark() || ring.room() < needs {
         // The time limit is for a ring that has room by the byte while the batch needs a little more:
         // nothing tells of that.
@@ -98,7 +98,18 @@ fn step(inputs: &Inputs, connection: &Connection) -> Step {
     let Some(mut lane) = inputs.gate.enter() else {
         return Step::Closed;
     };
-    let mut state = connection.state();
+    let mut state = inputs.connections.state(connection);
+    let step = step_inside(inputs, connection, &mut lane, &mut state);
+    inputs.connections.mark(connection, &mut state);
+    step
+}
+
+fn step_inside(
+    inputs: &Inputs,
+    connection: &Connection,
+    mut lane: &mut Lane,
+    mut state: &mut State,
+) -> Step {
     let snapshot = inputs.intake.snapshot.load();
     if !state.waiting.is_empty() {
         match feed_waiting(inputs, connection, &snapshot, &mut lane, &mut state) {
@@ -363,7 +374,7 @@ fn close_idle(inputs: &Inputs, connection: &Connection) -> bool {
     let Some(mut lane) = inputs.gate.enter() else {
         return false;
     };
-    let mut state = connection.state();
+    let mut state = inputs.connections.state(connection);
     if !state.waiting.is_empty() || !matches!(unread(connection), Ok(0)) {
         return false;
     }
@@ -388,7 +399,7 @@ pub async fn read_to_end(inputs: &Inputs, connection: &Connection, limit: Durati
                     Ok(mut ready) => ready.clear_ready(),
                     Err(_) => return,
                 },
-                Step::Wait(ring) => wait_for_room(&ring, connection).await,
+                Step::Wait(ring) => wait_for_room(inputs, &ring, connection).await,
                 Step::Closed | Step::End => return,
             }
         }
@@ -398,7 +409,7 @@ pub async fn read_to_end(inputs: &Inputs, connection: &Connection, limit: Durati
     }
     let left = unread(connection).unwrap_or(0);
     if let Some(mut lane) = inputs.gate.enter() {
-        let mut state = connection.state();
+        let mut state = inputs.connections.state(connection);
         let waiting = state.waiting.len() as u64;
         state.waiting.clear();
         lane.writer

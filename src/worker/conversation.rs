@@ -10,7 +10,7 @@ use super::offered::Offered;
 use super::relay::{Relay, lock};
 use super::stop::Stopping;
 use super::{Begun, ORPHANED, assemble, fault, own_metrics, report};
-use crate::handover::{FromSupervisor, FromWorker, Frozen, Link, Wanted};
+use crate::handover::{FromSupervisor, FromWorker, Link, Wanted};
 use crate::ledger::LANES;
 use crate::listen::{empty_accept_queue, read_stream};
 use crate::sys;
@@ -169,7 +169,7 @@ impl Conversation {
                     .ok_or_else(|| io::Error::other("no state came with it"))?;
                 let began = Instant::now();
                 let state = sys::read_memfd(state.as_fd(), MAX_FROZEN)?;
-                self.take_over(&Frozen::decode(&state)?)?;
+                self.take_over(state)?;
                 self.link.send(&FromWorker::Confirmed, &[])?;
                 tracing::debug!(us = began.elapsed().as_micros() as u64, "took over");
                 fault::point("after-confirmed");
@@ -231,24 +231,21 @@ impl Conversation {
     }
 
     /// Takes what the frozen worker said.
-    fn take_over(&mut self, frozen: &Frozen<'_>) -> io::Result<()> {
-        let connections = &self.relay.inputs.connections;
+    fn take_over(&mut self, state: Vec<u8>) -> io::Result<()> {
+        let links = self.relay.inputs.connections.inherit(state)?;
         let outbound = &self.offered.outbound;
-        let links = frozen
-            .cookies
+        // As many as I know, all of which I know: that is the same set.
+        let known = links
             .iter()
             .filter(|cookie| outbound.contains_key(cookie))
             .count();
-        let known = connections.count_of(&frozen.cookies) + links;
-        let mine = connections.len() + outbound.len();
-        // As many as I know, all of which I know: that is the same set.
-        if known != frozen.cookies.len() || mine != known {
+        if known != links.len() || known != outbound.len() {
             return Err(io::Error::other(format!(
-                "the old worker holds {} sockets, I was passed {mine}, and {known} of them are the same",
-                frozen.cookies.len(),
+                "the old worker holds {} connections to destinations, I was passed {}, and {known} are the same",
+                links.len(),
+                outbound.len(),
             )));
         }
-        connections.resume(&frozen.partials)?;
         self.link_and_resize();
         Ok(())
     }

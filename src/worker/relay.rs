@@ -115,7 +115,7 @@ impl Relay {
         let object = self
             .ledger
             .object(crate::ledger::Kind::Listener, listener)?;
-        let connection = Connection::new(*cookie, slot, kind, (listener, object), socket)?;
+        let connection = Connection::new(*cookie, slot, kind, (listener, object), socket, true)?;
         let connection = Arc::new(connection);
         self.inputs.connections.insert(connection.clone());
         Ok(connection)
@@ -142,7 +142,7 @@ impl Relay {
         let mut frozen = self.inputs.connections.freeze();
         for destination in self.all_destinations() {
             if let Some((cookie, _)) = destination.socket() {
-                frozen.socket(cookie);
+                frozen.link(cookie);
             }
         }
         frozen.finish()
@@ -154,13 +154,17 @@ impl Relay {
         let mut lane = self.inputs.gate.inside_closed();
         let (mut cut, mut bytes) = (0, 0);
         for connection in self.inputs.connections.all() {
-            match connection.recover(&self.ledger, mine) {
+            match self
+                .inputs
+                .connections
+                .recover(&connection, &self.ledger, mine)
+            {
                 Ok(Lost::Nothing) => {}
                 Ok(Lost::Bytes(lost)) => {
                     cut += 1;
                     bytes += lost;
                     lane.writer.add(connection.object, Count::LostByCrash, lost);
-                    let state = connection.state();
+                    let state = self.inputs.connections.state(&connection);
                     lane.writer
                         .set_offset(connection.slot, connection.offset(&state));
                     lane.writer.commit();
