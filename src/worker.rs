@@ -40,6 +40,10 @@ pub fn run(version: &str) -> i32 {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a crash, which the supervisor answers with a new worker"
+        )]
         std::process::abort();
     }));
     let link = match sys::inherited(sys::CONTROL_FD) {

@@ -107,17 +107,17 @@ fn step(inputs: &Inputs, connection: &Connection) -> Step {
 fn step_inside(
     inputs: &Inputs,
     connection: &Connection,
-    mut lane: &mut Lane,
-    mut state: &mut State,
+    lane: &mut Lane,
+    state: &mut State,
 ) -> Step {
     let snapshot = inputs.intake.snapshot.load();
     if !state.waiting.is_empty() {
-        match feed_waiting(inputs, connection, &snapshot, &mut lane, &mut state) {
+        match feed_waiting(inputs, connection, &snapshot, lane, state) {
             Ok(()) => {}
             Err(ring) => return Step::Wait(ring),
         }
     }
-    if let Some(ring) = full_ring(&snapshot, &state) {
+    if let Some(ring) = full_ring(&snapshot, state) {
         return Step::Wait(ring);
     }
     let waiting = inputs.waiting.load(Ordering::Relaxed);
@@ -126,12 +126,12 @@ fn step_inside(
     } else {
         SMALL_READ
     };
-    match read(inputs, connection, &snapshot, &mut lane, &mut state, size) {
+    match read(inputs, connection, &snapshot, lane, state, size) {
         Ok(Some(step)) => step,
-        Ok(None) => end(inputs, connection, &mut lane, &mut state),
+        Ok(None) => end(inputs, connection, lane, state),
         Err(error) => {
             tracing::debug!(peer = connection.peer, %error, "a connection ended badly");
-            end(inputs, connection, &mut lane, &mut state)
+            end(inputs, connection, lane, state)
         }
     }
 }

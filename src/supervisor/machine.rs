@@ -417,7 +417,7 @@ impl Machine {
         let new = takeover.new;
         takeover.failure = reason;
         match takeover.step {
-            Step::RollingBack => return,
+            Step::RollingBack => {}
             Step::Going | Step::Probation => {
                 // It may own the sockets until it is dead: `exited` goes on.
                 takeover.step = Step::RollingBack;

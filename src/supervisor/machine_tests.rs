@@ -181,10 +181,10 @@ impl World {
         for action in actions {
             match action {
                 Action::Spawn(id, _) => self.alive.push(id),
-                Action::Go(id) | Action::Thaw(id, _) => {
-                    if self.alive.contains(&id) && !self.owners.contains(&id) {
-                        self.owners.push(id);
-                    }
+                Action::Go(id) | Action::Thaw(id, _)
+                    if self.alive.contains(&id) && !self.owners.contains(&id) =>
+                {
+                    self.owners.push(id);
                 }
                 Action::Stop(..) => self.stop_told = true,
                 Action::Exit(status) => self.exit = Some(status),

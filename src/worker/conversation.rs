@@ -66,8 +66,12 @@ pub(super) fn hold(begun: Begun) -> io::Result<i32> {
         stopping: None,
     }
     .hear_until_end();
-    // The runtime's threads may be inside of anything; the process ends without waiting for them.
-    std::process::exit(status?)
+    let status = status?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the runtime's threads may be inside of anything: nobody waits for them"
+    )]
+    std::process::exit(status)
 }
 
 /// Takes what the supervisor passes until it says that this is all. False: it has gone.
@@ -341,6 +345,10 @@ impl Conversation {
                 let stopping = Stopping::begin(&self.relay, limit, move |summary| {
                     // Without a supervisor there is nobody to tell.
                     let _gone = link.send(&FromWorker::Stopped { summary }, &[]);
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "the end of a worker's life: all is delivered or counted"
+                    )]
                     std::process::exit(status);
                 });
                 self.stopping = Some(stopping);

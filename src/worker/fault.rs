@@ -4,6 +4,7 @@
 /// A named moment in a worker's life. `BATON_FAULTS` names a file with lines `POINT ACTION`; the line of this point, if
 /// there is one, is carried out: `exit`, `abort`, `hang`, or `slow` (300 ms).
 #[cfg(debug_assertions)]
+#[expect(clippy::disallowed_methods, reason = "faults on purpose")]
 pub(super) fn point(name: &str) {
     let Some(path) = std::env::var_os("BATON_FAULTS") else {
         return;
