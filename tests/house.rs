@@ -11,12 +11,6 @@ use std::path::{Path, PathBuf};
 use rules::{MAX_LINES, ROOMS, complaints, room_of};
 use source::Source;
 
-/// Files that are longer than they may be, with the length that they don't exceed until they are split.
-const STILL_TOO_LONG: [(&str, usize); 2] = [
-    ("src/supervisor.rs", 900),
-    ("src/supervisor/machine.rs", 700),
-];
-
 /// All sources below `src`, by their paths from the repository's root.
 fn sources() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -51,20 +45,11 @@ fn the_source_keeps_the_rules_of_the_house() {
 fn no_file_is_longer_than_it_may_be() {
     for (path, text) in sources() {
         let lines = text.lines().count();
-        let exception = STILL_TOO_LONG
-            .iter()
-            .find(|(name, _)| path == Path::new(name));
-        let (limit, path) = (
-            exception.map_or(MAX_LINES, |(_, limit)| *limit),
-            path.display(),
-        );
         assert!(
-            lines <= limit,
-            "{path} has {lines} lines, {limit} are allowed"
+            lines <= MAX_LINES,
+            "{} has {lines} lines, {MAX_LINES} are allowed",
+            path.display()
         );
-        if exception.is_some_and(|_| lines <= MAX_LINES) {
-            panic!("{path} has only {lines} lines now: take it out of STILL_TOO_LONG");
-        }
     }
 }
 

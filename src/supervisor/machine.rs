@@ -11,15 +11,16 @@
 //! Without a living old worker (first start, after a crash) Freezing is skipped, and there is
 //! nothing to roll back to.
 
+mod deaths;
+mod stop;
+mod words;
+
 use std::mem;
 use std::time::{Duration, Instant};
 
 use crate::handover::Origin;
 
-/// A worker's number: its generation.
-pub type Id = u64;
-/// Someone who waits for the end of a reload.
-pub type Asker = u64;
+pub use words::{Action, Asker, Event, Id, State, Times};
 
 /// How long the frozen worker, then the new one, may take for each step of the pause.
 pub const STEP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,102 +39,6 @@ const BACKOFF: [Duration; 4] = [
 ];
 /// A worker that served so long begins the backoff anew.
 const STEADY: Duration = Duration::from_secs(60);
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A reload was asked for (`None`: SIGHUP, nobody waits).
-    Reload(Option<Asker>),
-    /// TERM or INT, or a stop asked for.
-    Terminate,
-    /// A worker couldn't be started.
-    SpawnFailed(Id, String),
-    /// It is still preparing.
-    Progress(Id),
-    /// It could take over.
-    Ready(Id),
-    /// It says that it can't; the exit status to use.
-    Refused(Id, String, i32),
-    /// It doesn't read, write or accept any more.
-    Frozen(Id),
-    /// It holds what the old one held.
-    Confirmed(Id),
-    /// Its loops run.
-    Running(Id),
-    /// It is alive.
-    Tick(Id),
-    /// It has stopped as it was told.
-    Stopped(Id),
-    /// It broke the protocol.
-    Broken(Id, String),
-    /// Its process has ended, and all it said was read.
-    Exited(Id, String),
-    /// Some time has passed.
-    Time,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Start a worker: what lies on disk, or (after a crash) what last worked.
-    Spawn(Id, Origin),
-    /// SIGKILL.
-    Kill(Id),
-    /// Say `freeze`.
-    Freeze(Id),
-    /// Pass what the old one said to the new one.
-    PassFrozen(Id),
-    /// Say `recover`: there is no old one.
-    Recover(Id),
-    /// Say `go`.
-    Go(Id),
-    /// Say `thaw`; stale: the successor had begun.
-    Thaw(Id, bool),
-    /// Say `retire`.
-    Retire(Id),
-    /// Its probation is over: it is what last worked.
-    Settle(Id),
-    /// Say `stop`.
-    Stop(Id, Duration),
-    /// It never had the `go`: what was made for it goes.
-    Discard(Id),
-    /// A worker's outcome, for the history.
-    Outcome(Id, String),
-    /// It serves; the pause it took.
-    Serves(Id, Option<Duration>),
-    /// Answer those who wait for the reload: the new worker, or why not.
-    Answer(Vec<Asker>, Result<Id, String>),
-    /// What to tell the service manager.
-    Tell(State),
-    /// End the supervisor with this status.
-    Exit(i32),
-}
-
-/// The service's state, for the service manager.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// A reload has begun.
-    Reloading,
-    /// A worker serves.
-    Ready,
-    /// A worker serves, the reload was refused.
-    Refused(String),
-    /// No worker serves: one is being started.
-    Recovering(String),
-    /// The end.
-    Stopping,
-}
-
-/// Times from the config.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
-    /// For a new worker to be ready.
-    pub ready: Duration,
-    /// For which the old worker is kept.
-    pub probation: Duration,
-    /// For a stop to deliver.
-    pub stop: Duration,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -477,84 +382,6 @@ impl Machine {
         }
     }
 
-    fn crashed(&mut self, why: String, now: Instant) {
-        if now.saturating_duration_since(self.serving_since) > STEADY {
-            self.crashes = 0;
-        }
-        let pause = BACKOFF[self.crashes.min(BACKOFF.len() - 1)];
-        self.crashes += 1;
-        self.serving = None;
-        self.push(Action::Tell(State::Recovering(why)));
-        if pause.is_zero() || (self.stopping && self.crashes <= BACKOFF.len()) {
-            self.begin(Origin::Crash, Vec::new(), now);
-        } else if self.stopping {
-            self.push(Action::Exit(1));
-        } else {
-            self.respawn_at = Some(now + pause);
-        }
-    }
-
-    fn exited(&mut self, id: Id, why: &str, now: Instant) {
-        if self.stop_deadline.is_some() && self.serving == Some(id) {
-            self.push(Action::Outcome(id, format!("crashed: {why}")));
-            self.push(Action::Exit(1));
-            return;
-        }
-        if let Some(takeover) = self.takeover.as_mut() {
-            if takeover.new == id {
-                if takeover.failure.is_empty() {
-                    takeover.failure = format!("the new worker ended: {why}");
-                }
-                if takeover.step == Step::Probation && takeover.old.is_none() {
-                    // The old one is gone: an ordinary crash.
-                    self.takeover = None;
-                    self.worker_died(id, why, now);
-                } else {
-                    if self.serving == Some(id) {
-                        self.serving = None;
-                    }
-                    self.back_to_old(now);
-                }
-                return;
-            }
-            if takeover.old == Some(id) {
-                self.old_died(id, why, now);
-                return;
-            }
-        }
-        if self.serving == Some(id) {
-            self.worker_died(id, why, now);
-        }
-    }
-
-    fn worker_died(&mut self, id: Id, why: &str, now: Instant) {
-        self.push(Action::Outcome(id, format!("crashed: {why}")));
-        self.crashed(why.to_owned(), now);
-    }
-
-    /// The worker that is being replaced died.
-    fn old_died(&mut self, id: Id, why: &str, now: Instant) {
-        let Some(takeover) = self.takeover.as_mut() else {
-            return;
-        };
-        takeover.old = None;
-        let (step, new) = (takeover.step, takeover.new);
-        if step == Step::Freezing {
-            takeover.step = Step::Confirming;
-            takeover.deadline = now + STEP_TIMEOUT;
-        }
-        if self.serving == Some(id) {
-            self.serving = None;
-        }
-        self.push(Action::Outcome(id, format!("crashed: {why}")));
-        match step {
-            Step::Freezing => self.push(Action::Recover(new)),
-            Step::Loading => self.push(Action::Tell(State::Recovering(why.to_owned()))),
-            // What it knew was passed already; only the way back is gone.
-            Step::Confirming | Step::Going | Step::Probation | Step::RollingBack => {}
-        }
-    }
-
     fn time(&mut self, now: Instant) {
         if self.watches_ticks()
             && now >= self.last_tick + TICK_TIMEOUT
@@ -624,67 +451,7 @@ impl Machine {
                 .as_ref()
                 .is_none_or(|t| matches!(t.step, Step::Loading | Step::Probation))
     }
-
-    fn terminate(&mut self, now: Instant) {
-        if let (true, Some(serving)) = (self.stop_deadline.is_some(), self.serving) {
-            // Asked twice: whoever asks doesn't want to wait for slow destinations.
-            self.stop_deadline = Some(now + STOP_GRACE);
-            self.push(Action::Stop(serving, Duration::ZERO));
-            return;
-        }
-        if mem::replace(&mut self.stopping, true) {
-            return;
-        }
-        self.push(Action::Tell(State::Stopping));
-        let waiting = self.follow_up.take().unwrap_or_default();
-        self.push(Action::Answer(waiting, Err("stopping".into())));
-        match self.takeover.as_mut() {
-            None if self.serving.is_some() => self.stop_serving(now),
-            // A backoff: what was accepted lies in the queues, so a worker has to come and
-            // deliver it.
-            None => self.begin(Origin::Crash, Vec::new(), now),
-            Some(takeover) if takeover.step == Step::Loading && takeover.old.is_some() => {
-                self.fail("stopping".into(), now);
-            }
-            Some(takeover)
-                if takeover.step == Step::Loading && takeover.origin == Origin::Start =>
-            {
-                let new = takeover.new;
-                self.push(Action::Kill(new));
-                self.push(Action::Outcome(new, "stopped".into()));
-                self.push(Action::Exit(0));
-            }
-            Some(takeover) if takeover.step == Step::Probation => self.stop_serving(now),
-            // In the pause, or a worker that takes over from a dead one: it is let through,
-            // and then stopped.
-            Some(_) => {}
-        }
-    }
-
-    fn stop_serving(&mut self, now: Instant) {
-        if let Some(takeover) = self.takeover.take() {
-            if let Some(old) = takeover.old {
-                self.push(Action::Retire(old));
-                self.push(Action::Outcome(old, "retired".into()));
-            }
-            self.push(Action::Answer(takeover.askers, Err("stopping".into())));
-        }
-        if let Some(serving) = self.serving {
-            self.stop_deadline = Some(now + self.times.stop + STOP_GRACE);
-            self.push(Action::Stop(serving, self.times.stop));
-        }
-    }
-
-    fn stopped(&mut self, id: Id) {
-        if self.stopping && self.serving == Some(id) {
-            self.push(Action::Outcome(id, "stopped".into()));
-            self.push(Action::Exit(0));
-        } else {
-            self.push(Action::Kill(id));
-        }
-    }
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
 mod tests;

@@ -1,0 +1,241 @@
+//! Doing what the machine decided.
+
+use std::time::{Duration, Instant};
+
+use super::holdings::Entry;
+use super::machine::{self, Action, Event, Id};
+use super::sockets::Listener;
+use super::worker::{Binary, Worker};
+use super::{HISTORY, MAX_OUTCOME, RETIRE_TIMEOUT, Settings, Supervisor, timestamp};
+use crate::handover::{Answer, FromSupervisor, Generation, Origin};
+
+impl Supervisor {
+    pub(super) fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            tracing::debug!(?action, "supervisor");
+            match action {
+                Action::Spawn(id, origin) => self.spawn(id, origin),
+                Action::Kill(id) => {
+                    if let Some(worker) = self.workers.get(&id) {
+                        worker.child.kill();
+                    }
+                }
+                Action::Freeze(id) => {
+                    let successor = self.machine.candidate().unwrap_or_default();
+                    self.tell(id, &FromSupervisor::Freeze { successor });
+                }
+                Action::PassFrozen(id) => self.pass_frozen(id),
+                Action::Recover(id) => {
+                    if let Some(worker) = self.workers.get_mut(&id) {
+                        worker.flush_feed();
+                        worker.say(&FromSupervisor::Recover, Vec::new());
+                    }
+                }
+                Action::Go(id) => self.go(id),
+                Action::Thaw(id, stale) => self.thaw(id, stale),
+                Action::Retire(id) => {
+                    self.tell(id, &FromSupervisor::Retire);
+                    if let Some(worker) = self.workers.get_mut(&id) {
+                        worker.retire_by = Some(Instant::now() + RETIRE_TIMEOUT);
+                    }
+                }
+                Action::Settle(id) => self.settle(id),
+                Action::Stop(id, timeout) => {
+                    let timeout_ms = timeout.as_millis() as u64;
+                    self.tell(id, &FromSupervisor::Stop { timeout_ms });
+                }
+                Action::Discard(id) => self.discard(id),
+                Action::Outcome(id, mut outcome) => {
+                    outcome.truncate(outcome.floor_char_boundary(MAX_OUTCOME));
+                    self.note(id, |g| g.outcome = outcome);
+                }
+                Action::Serves(id, pause) => self.serves(id, pause),
+                Action::Answer(askers, result) => self.answer(&askers, result),
+                Action::Tell(state) => {
+                    if let machine::State::Refused(why) = &state {
+                        tracing::error!("the reload was refused, nothing changed: {why}");
+                    }
+                    self.notify.tell(&state, self.machine.serving());
+                }
+                Action::Exit(status) => self.exit = Some(status),
+            }
+        }
+    }
+
+    fn spawn(&mut self, id: Id, origin: Origin) {
+        let settings = Settings::read(&self.start.config);
+        if settings.control != self.settings.control {
+            tracing::warn!(
+                now = %self.settings.control.display(), config = %settings.control.display(),
+                "the control socket's path changes at the next full restart"
+            );
+        }
+        self.machine.set_times(settings.times);
+        self.frozen = None;
+        self.new_sockets.clear();
+        self.new_queues.clear();
+        self.gone.clear();
+        let held = self.last_good.as_ref().filter(|_| origin == Origin::Crash);
+        let binary = match held {
+            Some((exe, _)) => Binary::Held(exe.clone()),
+            None => Binary::OnDisk(&self.start.binary),
+        };
+        let spawned = Worker::spawn(&binary);
+        self.history.push_back(Generation {
+            id,
+            pid: spawned.as_ref().map_or(0, |w| w.child.pid()),
+            version: String::new(),
+            config_hash: String::new(),
+            reason: origin,
+            started_at: timestamp(),
+            serving_at: None,
+            ended_at: None,
+            outcome: "starting".into(),
+            pause_us: None,
+        });
+        if self.history.len() > HISTORY {
+            self.history.pop_front();
+        }
+        match spawned {
+            Ok(worker) => {
+                tracing::info!(
+                    generation = id,
+                    pid = worker.child.pid(),
+                    ?origin,
+                    "worker started"
+                );
+                self.workers.insert(id, worker);
+            }
+            Err(why) => self.handle(Event::SpawnFailed(id, why)),
+        }
+    }
+
+    fn pass_frozen(&mut self, id: Id) {
+        let Some(frozen) = self.frozen.take() else {
+            self.handle(Event::Broken(
+                id,
+                "the old worker's state is missing".into(),
+            ));
+            return;
+        };
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.flush_feed();
+            worker.say(&FromSupervisor::Frozen, vec![frozen]);
+        }
+    }
+
+    fn go(&mut self, id: Id) {
+        for listener in &mut self.holdings.listeners {
+            if let Err(error) = listener.open() {
+                tracing::error!(address = %listener.address, %error, "cannot listen");
+            }
+        }
+        self.tell(id, &FromSupervisor::Go);
+    }
+
+    /// The way back. Stale: the new worker had begun, so the old one is told what changed.
+    fn thaw(&mut self, id: Id, stale: bool) {
+        let queues = self
+            .new_queues
+            .iter()
+            .filter_map(|name| self.holdings.queues.get(name));
+        let sockets = self
+            .new_sockets
+            .iter()
+            .filter_map(|cookie| self.holdings.sockets.get(cookie));
+        let mut entries: Vec<Entry> = queues
+            .chain(sockets)
+            .map(|(item, fd)| Entry::Take(item.clone(), fd.clone()))
+            .collect();
+        if let Some(worker) = self.workers.get_mut(&id) {
+            if stale {
+                for cookies in self.gone.chunks(2000) {
+                    entries.push(Entry::Released(cookies.to_vec(), Vec::new()));
+                }
+                worker.begin_feed(entries);
+                worker.flush_feed();
+            }
+            worker.say(&FromSupervisor::Thaw { stale }, Vec::new());
+        }
+        self.new_queues.clear();
+        self.new_sockets.clear();
+        self.gone.clear();
+    }
+
+    /// Lets go of what was made for a worker that never had the `go`: its queues are empty, and
+    /// nobody could connect to its listeners.
+    fn discard(&mut self, id: Id) {
+        let (gone, kept) = std::mem::take(&mut self.holdings.listeners)
+            .into_iter()
+            .partition::<Vec<_>, _>(|l| l.pending == Some(id));
+        self.holdings.listeners = kept;
+        gone.into_iter().for_each(Listener::close);
+        for queue in self.new_queues.drain() {
+            self.holdings.queues.remove(&queue);
+        }
+    }
+
+    fn serves(&mut self, id: Id, pause: Option<Duration>) {
+        tracing::info!(
+            generation = id,
+            pause_us = pause.map(|p| p.as_micros() as u64),
+            "serving"
+        );
+        self.note(id, |g| {
+            g.serving_at = Some(timestamp());
+            g.outcome = "serving".into();
+            g.pause_us = pause.map(|p| p.as_micros() as u64);
+        });
+        self.share_history(id);
+    }
+
+    fn settle(&mut self, id: Id) {
+        self.new_sockets.clear();
+        self.new_queues.clear();
+        self.gone.clear();
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        if let Some(config) = &worker.config {
+            self.last_good = Some((worker.exe.clone(), config.clone()));
+        }
+        let listed = |l: &Listener| {
+            let address = l.address.to_string();
+            worker.wanted.iter().any(|w| w.address == address)
+        };
+        let leaving: Vec<u64> = self
+            .holdings
+            .listeners
+            .iter()
+            .filter(|l| !l.passed && !listed(l))
+            .map(|l| l.cookie)
+            .collect();
+        worker.say(&FromSupervisor::Settled { leaving }, Vec::new());
+        self.share_history(id);
+    }
+
+    fn share_history(&mut self, id: Id) {
+        let generations = self.history.iter().cloned().collect();
+        self.tell(id, &FromSupervisor::History { generations });
+    }
+
+    pub(super) fn answer(&mut self, askers: &[u64], result: Result<Id, String>) {
+        let answer = match result {
+            Ok(id) => {
+                let pause_us = self
+                    .history
+                    .iter()
+                    .find(|g| g.id == id)
+                    .and_then(|g| g.pause_us);
+                Answer::Reloaded {
+                    generation: id,
+                    pause_us,
+                }
+            }
+            Err(reason) => Answer::Refused { reason },
+        };
+        for id in askers {
+            self.control.answer(*id, &answer, None);
+        }
+    }
+}
