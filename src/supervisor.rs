@@ -14,7 +14,7 @@ mod sockets;
 mod unavailable;
 mod worker;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
 
-use crate::handover::{Answer, FromSupervisor, Generation, Request};
+use crate::handover::{Answer, FromSupervisor, Generation, Item, Request};
 use crate::{ledger, sys};
 use control::Control;
 use holdings::Holdings;
@@ -83,6 +83,9 @@ struct Supervisor {
     /// What the new worker registered and released since it was started, for the way back.
     new_sockets: HashSet<u64>,
     new_queues: HashSet<String>,
+    new_listeners: Vec<u64>,
+    /// Queues that the new worker put into other memory: as they were.
+    displaced: HashMap<String, (Item, Rc<OwnedFd>)>,
     gone: Vec<u64>,
     exit: Option<i32>,
 }
@@ -138,6 +141,8 @@ impl Supervisor {
             frozen: None,
             new_sockets: HashSet::new(),
             new_queues: HashSet::new(),
+            new_listeners: Vec::new(),
+            displaced: HashMap::new(),
             gone: Vec::new(),
             exit: None,
         };

@@ -3,7 +3,7 @@
 //! The only room with `unsafe`; each block states the contract that makes it sound. Everything
 //! here is Linux.
 
-#![allow(
+#![expect(
     unsafe_code,
     reason = "the one address of unsafe code; each block has its contract"
 )]

@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(problems) => {
-            eprint!("{problems}");
+            eprintln!("{problems}");
             Ok(exit_code(BAD_CONFIG))
         }
     }

@@ -57,7 +57,10 @@ impl Supervisor {
                     }
                     self.notify.tell(&state, self.machine.serving());
                 }
-                Action::Exit(status) => self.exit = Some(status),
+                // The first word counts: a worker that has stopped as told also ends.
+                Action::Exit(status) => {
+                    self.exit.get_or_insert(status);
+                }
             }
         }
     }
@@ -72,9 +75,7 @@ impl Supervisor {
         }
         self.machine.set_times(settings.times);
         self.frozen = None;
-        self.new_sockets.clear();
-        self.new_queues.clear();
-        self.gone.clear();
+        self.forget_changes();
         let held = self.last_good.as_ref().filter(|_| origin == Origin::Crash);
         let binary = match held {
             Some((exe, _)) => Binary::Held(exe.clone()),
@@ -126,6 +127,9 @@ impl Supervisor {
 
     fn go(&mut self, id: Id) {
         for listener in &mut self.holdings.listeners {
+            if listener.pending == Some(id) {
+                self.new_listeners.push(listener.cookie);
+            }
             if let Err(error) = listener.open() {
                 tracing::error!(address = %listener.address, %error, "cannot listen");
             }
@@ -157,8 +161,20 @@ impl Supervisor {
             }
             worker.say(&FromSupervisor::Thaw { stale }, Vec::new());
         }
-        self.new_queues.clear();
+        // Nobody accepts on what only the new config named.
+        let new = std::mem::take(&mut self.new_listeners);
+        for listener in self.holdings.release(&new, &[]) {
+            listener.close();
+        }
+        self.forget_changes();
+    }
+
+    /// What the new worker changed needs no way back any more.
+    fn forget_changes(&mut self) {
         self.new_sockets.clear();
+        self.new_queues.clear();
+        self.new_listeners.clear();
+        self.displaced.clear();
         self.gone.clear();
     }
 
@@ -173,6 +189,8 @@ impl Supervisor {
         for queue in self.new_queues.drain() {
             self.holdings.queues.remove(&queue);
         }
+        // Queues that it was going to put into other memory stay where they were.
+        self.holdings.queues.extend(self.displaced.drain());
     }
 
     fn serves(&mut self, id: Id, pause: Option<Duration>) {
@@ -190,9 +208,7 @@ impl Supervisor {
     }
 
     fn settle(&mut self, id: Id) {
-        self.new_sockets.clear();
-        self.new_queues.clear();
-        self.gone.clear();
+        self.forget_changes();
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };

@@ -158,6 +158,10 @@ impl Supervisor {
                 match &item {
                     Item::Queue { destination, .. } => {
                         self.new_queues.insert(destination.clone());
+                        if let Some(held) = self.holdings.queues.get(destination) {
+                            let held = held.clone();
+                            self.displaced.entry(destination.clone()).or_insert(held);
+                        }
                     }
                     socket => self.new_sockets.extend(socket.cookie()),
                 }

@@ -131,7 +131,7 @@ fn max_connections(config: &Config) -> usize {
             .sum::<usize>();
     let room = files.saturating_sub(others).clamp(16, ledger::CONNECTIONS);
     if room < config.input.max_connections {
-        tracing::warn!(
+        tracing::info!(
             max_connections = config.input.max_connections,
             room,
             open_files = files,
