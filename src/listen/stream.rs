@@ -13,9 +13,9 @@ use super::connections::State;
 use super::{Connection, Inputs, Kind};
 use crate::decode::line::looks_like;
 use crate::gate::{Lane, READ};
-use crate::intake::{Origin, Patience, Snapshot, printable};
+use crate::intake::{Origin, Patience, Snapshot, now_ms, printable};
 use crate::ledger::Count;
-use crate::pipeline::{Batch, Rejection};
+use crate::pipeline::Batch;
 use crate::queue::{Ring, WhenFull};
 use crate::validate::Reason;
 
@@ -179,21 +179,20 @@ fn read(
         lane.writer.commit();
         state.cut = state.splitter.is_discarding();
     }
-    let step = place(
-        inputs,
-        connection,
-        snapshot,
-        lane,
-        state,
-        split.whole,
-        split.too_long,
-        n,
-    );
+    if split.too_long > 0 {
+        // Apart from the lines, which may come to wait.
+        let writer = &mut lane.writer;
+        writer.add(connection.object, Count::Lines, split.too_long);
+        writer.add(connection.object, Reason::TooLong, split.too_long);
+        writer.commit();
+        let line = &lane.buffer[split.whole.end..kept + n];
+        note_sample(inputs, connection, Reason::TooLong, line);
+    }
+    let step = place(inputs, connection, snapshot, lane, state, split.whole, n);
     Ok(Some(step))
 }
 
 /// Places what a read has ended, or keeps it until there is room.
-#[expect(clippy::too_many_arguments, reason = "one read's parts, used once")]
 fn place(
     inputs: &Inputs,
     connection: &Connection,
@@ -201,16 +200,8 @@ fn place(
     lane: &mut Lane,
     state: &mut State,
     whole: std::ops::Range<usize>,
-    too_long: u64,
     n: usize,
 ) -> Step {
-    if too_long > 0 {
-        // Apart from the lines, which may come to wait.
-        lane.writer.add(connection.object, Count::Lines, too_long);
-        lane.writer
-            .add(connection.object, Reason::TooLong, too_long);
-        lane.writer.commit();
-    }
     let offset = connection.offset(state);
     let Lane {
         buffer,
@@ -233,7 +224,9 @@ fn place(
         Ok(()) => {
             remember(snapshot, batch, state);
             if !batch.rejections().is_empty() && !std::mem::replace(&mut state.noted, true) {
-                note_rejection(connection, lines, &batch.rejections()[0]);
+                let rejection = &batch.rejections()[0];
+                let line = &lines[rejection.range.clone()];
+                note_rejection(connection, rejection.reason, line);
             }
             Step::Read
         }
@@ -327,16 +320,22 @@ fn full_ring(snapshot: &Snapshot, state: &State) -> Option<Arc<Ring>> {
 }
 
 #[cold]
-fn note_rejection(connection: &Connection, lines: &[u8], rejection: &Rejection) {
-    let line = &lines[rejection.range.clone()];
+fn note_rejection(connection: &Connection, reason: Reason, line: &[u8]) {
     tracing::info!(
         listener = connection.listener,
         peer = connection.peer,
-        reason = rejection.reason.as_str(),
+        reason = reason.as_str(),
         looks_like = looks_like(line).unwrap_or("a bad line"),
         line = printable(line),
         "the first rejected line of this connection"
     );
+}
+
+/// Notes a rejected line that no batch has seen.
+#[cold]
+fn note_sample(inputs: &Inputs, connection: &Connection, reason: Reason, line: &[u8]) {
+    let rejected = &inputs.intake.rejected;
+    rejected.add(reason.as_str(), line, origin(connection), now_ms());
 }
 
 /// The end of a stream: what isn't a whole line is not a line.
@@ -344,7 +343,15 @@ fn end(inputs: &Inputs, connection: &Connection, lane: &mut Lane, state: &mut St
     if inputs.connections.remove(connection.cookie).is_none() {
         return Step::End;
     }
-    let unterminated = u64::from(!state.splitter.carry().is_empty());
+    let rest = state.splitter.carry();
+    let unterminated = u64::from(!rest.is_empty());
+    if unterminated > 0 {
+        // What speaks another protocol mostly waits for an answer, and never ends a line.
+        if looks_like(rest).is_some() && !std::mem::replace(&mut state.noted, true) {
+            note_rejection(connection, Reason::Unterminated, rest);
+        }
+        note_sample(inputs, connection, Reason::Unterminated, rest);
+    }
     lane.writer
         .add(connection.object, Count::Lines, unterminated);
     lane.writer
