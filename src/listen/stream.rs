@@ -21,6 +21,8 @@ use crate::validate::Reason;
 
 /// What is read of a connection whose destinations aren't known yet.
 const SMALL_READ: usize = 4096;
+/// What came to wait is placed in pieces of this size: even if all of its lines grow, one has room in the smallest queue.
+const PIECE: usize = 64 * 1024;
 /// When so many bytes wait for room over all connections, reads are small: that bounds what can
 /// come to wait.
 const MANY_WAITING: usize = 16 << 20;
@@ -86,12 +88,14 @@ async fn wait_for_room(ring: &Ring, connection: &Connection) {
     let drained = ring.drained.notified();
     tokio::pin!(drained);
     drained.as_mut().enable();
-    let needs = connection.state().waiting.len() as u64;
-    if ring.is_above_mark() || ring.room() < needs {
-        // The time limit is for a ring that has room by the byte while the batch needs a little more:
-        // nothing tells of that.
-        let _either_way = timeout(Duration::from_millis(100), drained).await;
-    }
+    let needs = connection.state().waiting.len().min(PIECE) as u64;
+    let limit = match ring.is_above_mark() || ring.room() < needs {
+        // Nothing tells of a ring that is below its mark and has a little more room.
+        true => Duration::from_millis(100),
+        // There is room by now, or just too little for lines that grow: try again, but let others run.
+        false => Duration::from_millis(1),
+    };
+    let _either_way = timeout(limit, drained).await;
 }
 
 fn step(inputs: &Inputs, connection: &Connection) -> Step {
@@ -244,7 +248,10 @@ fn place(
     }
 }
 
-/// Places what came to wait.
+/// Places what came to wait, as much as there is room for.
+///
+/// In pieces: `-1` becomes ten digits, so a batch may be larger than it was, and larger than the room that a queue ever
+/// has.
 fn feed_waiting(
     inputs: &Inputs,
     connection: &Connection,
@@ -254,32 +261,40 @@ fn feed_waiting(
 ) -> Result<(), Arc<Ring>> {
     connection.add_received(state, &inputs.ledger, 0);
     let waiting = std::mem::take(&mut state.waiting);
-    let offset = connection.offset(state);
-    let Lane { batch, writer, .. } = lane;
-    let fed = inputs.intake.feed(
-        snapshot,
-        batch,
-        writer,
-        origin(connection),
-        &waiting,
-        |writer| {
-            writer.set_offset(connection.slot, offset);
-        },
-    );
-    match fed {
-        Ok(()) => {
-            // What a predecessor left waiting was not counted here.
-            let before = inputs.waiting.load(Ordering::Relaxed);
-            inputs
-                .waiting
-                .store(before.saturating_sub(waiting.len()), Ordering::Relaxed);
-            Ok(())
-        }
-        Err(ring) => {
-            state.waiting = waiting;
-            Err(ring)
+    let (mut rest, mut full) = (&waiting[..], None);
+    while !rest.is_empty() && full.is_none() {
+        let (piece, after) = rest.split_at(end_of_piece(rest));
+        let placed = connection.offset_before(state, after.len());
+        let Lane { batch, writer, .. } = &mut *lane;
+        let origin = origin(connection);
+        let fed = inputs
+            .intake
+            .feed(snapshot, batch, writer, origin, piece, |writer| {
+                writer.set_offset(connection.slot, placed);
+            });
+        match fed {
+            Ok(()) => rest = after,
+            Err(ring) => full = Some(ring),
         }
     }
+    // What a predecessor left waiting was not counted here.
+    let before = inputs.waiting.load(Ordering::Relaxed);
+    let placed = waiting.len() - rest.len();
+    inputs
+        .waiting
+        .store(before.saturating_sub(placed), Ordering::Relaxed);
+    state.waiting = match placed {
+        0 => waiting,
+        _ => rest.to_vec(),
+    };
+    full.map_or(Ok(()), Err)
+}
+
+/// Where the first piece of these lines ends: after a line.
+fn end_of_piece(lines: &[u8]) -> usize {
+    let near = &lines[..lines.len().min(PIECE)];
+    let newline = memchr::memrchr(b'\n', near).or_else(|| memchr::memchr(b'\n', lines));
+    newline.map_or(lines.len(), |at| at + 1)
 }
 
 fn origin(connection: &Connection) -> Origin<'_> {
