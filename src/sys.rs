@@ -18,7 +18,7 @@ mod watch;
 pub use child::{
     CONTROL_FD, Child, ignore_termination_signals, inherited, set_process_name, spawn_worker,
 };
-pub use limits::raise_open_files;
+pub use limits::{has_descriptors, raise_open_files};
 pub use memory::{MappedRing, Words, memfd, memfd_with, read_memfd, seal};
 pub use passing::{MAX_FDS, Packet, receive, send};
 pub use socket::{TcpInfo, cookie, kernel_dropped, queued_out, tcp_info, unread};

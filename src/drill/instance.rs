@@ -33,6 +33,7 @@ const LOG_END: usize = 4096;
 pub struct Setup {
     folder: Folder,
     binary: PathBuf,
+    wrapper: Vec<String>,
     environment: Vec<(String, String)>,
     ready_within: Duration,
 }
@@ -45,6 +46,7 @@ impl Setup {
         let setup = Self {
             folder,
             binary: binary.into(),
+            wrapper: Vec::new(),
             environment: Vec::new(),
             ready_within: Duration::from_secs(30),
         };
@@ -55,6 +57,13 @@ impl Setup {
     /// Sets an environment variable of the instance.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it by a shell command in the folder, which ends in `exec "$@"`: to limit it, or to give it file
+    /// systems of its own.
+    pub fn shell(mut self, command: &str) -> Self {
+        self.wrapper = ["sh", "-c", command, "sh"].map(String::from).into();
         self
     }
 
@@ -79,7 +88,10 @@ impl Setup {
     pub fn start(self) -> Result<Instance, Error> {
         let log = fs::File::create(self.path("log")).step("make the log file")?;
         let also = log.try_clone().step("share the log file")?;
-        let supervisor = Command::new(&self.binary)
+        let wrapper = self.wrapper.iter().map(PathBuf::from);
+        let words: Vec<PathBuf> = wrapper.chain([self.binary.clone()]).collect();
+        let supervisor = Command::new(&words[0])
+            .args(&words[1..])
             .arg("run")
             .arg("--config")
             .arg(self.path("baton.toml"))

@@ -45,6 +45,61 @@ impl Status {
         Some(counts.sum())
     }
 
+    /// A destination, by its id.
+    pub fn destination(&self, id: &str) -> Option<&Value> {
+        let all = self.0.pointer("/worker/destinations")?.as_array()?;
+        all.iter().find(|one| one["id"] == id)
+    }
+
+    /// A number of a destination, as `queued`; of those divided by reason, their sum.
+    pub fn of_destination(&self, id: &str, name: &str) -> Option<u64> {
+        sum(self.destination(id)?.get(name)?)
+    }
+
+    /// Whether both books balance, each listener, the totals and each destination.
+    ///
+    /// # Errors
+    /// The equations that don't hold, with their figures. Between two lines' commits that may be the document's
+    /// own doing: it isn't made at one moment.
+    pub fn check_books(&self) -> Result<(), String> {
+        let part = |of: &Value, name: &str| of.get(name).and_then(sum).unwrap_or(0);
+        let all = |name: &str| {
+            let all = self
+                .0
+                .pointer("/worker")
+                .and_then(|w| w.get(name)?.as_array());
+            all.into_iter().flatten()
+        };
+        let mut wrong = Vec::new();
+        let worker = self.0.get("worker").ok_or("no worker")?;
+        let totals = worker.get("totals").ok_or("no totals")?;
+        for input in all("listeners").chain([totals]) {
+            let out = ["rejected", "blocked", "unrouted", "routed"].map(|name| part(input, name));
+            if part(input, "in") != out.iter().sum::<u64>() {
+                wrong.push(format!(
+                    "in = rejected + blocked + unrouted + routed: {input}"
+                ));
+            }
+        }
+        let mut given = 0;
+        for destination in all("destinations") {
+            given += part(destination, "given");
+            let out = ["acknowledged", "queued", "dropped"].map(|name| part(destination, name));
+            if part(destination, "given") != out.iter().sum::<u64>() {
+                wrong.push(format!(
+                    "given = acknowledged + queued + dropped: {destination}"
+                ));
+            }
+        }
+        if given != part(totals, "copies") {
+            wrong.push(format!("given = copies: {given} and {totals}"));
+        }
+        match wrong.as_slice() {
+            [] => Ok(()),
+            wrong => Err(wrong.join("\n")),
+        }
+    }
+
     /// The number or the sum of the numbers that a JSON pointer leads to.
     pub fn number(&self, pointer: &str) -> Option<u64> {
         sum(self.0.pointer(pointer)?)
@@ -84,5 +139,27 @@ mod tests {
         assert_eq!(status.total("rejected"), Some(3));
         assert_eq!(status.total("absent"), None);
         assert!(!Status::new(json!({})).is_serving());
+    }
+
+    #[test]
+    fn books_that_do_not_balance_are_seen() {
+        let with = |routed: u64, queued: u64, copies: u64| {
+            let input = json!({
+                "in": 10, "rejected": {"name": 1, "value": 2}, "blocked": 1, "unrouted": 1,
+                "routed": routed, "copies": copies,
+            });
+            Status::new(json!({"worker": {
+                "listeners": [input], "totals": input,
+                "destinations": [
+                    {"given": 4, "acknowledged": 1, "queued": queued, "dropped": {"full": 1}},
+                    {"given": 1, "acknowledged": 1},
+                ],
+            }}))
+        };
+        assert_eq!(with(5, 2, 5).check_books(), Ok(()));
+        assert!(with(4, 2, 5).check_books().is_err());
+        assert!(with(5, 1, 5).check_books().is_err());
+        assert!(with(5, 2, 4).check_books().is_err());
+        assert!(Status::new(json!({})).check_books().is_err());
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt};
@@ -18,6 +18,11 @@ use crate::sys;
 const TURN: usize = 64;
 /// The pause when the kernel has no room for another connection, or the supervisor is behind.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Descriptors that no client gets: a status, a hand-over and a lost destination need some.
+const SPARE: u64 = 16;
+/// The log hears of pauses at most so often: at a limit every connection that leaves ends one and begins one.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// What one turn of accepting came to.
 enum Turn {
@@ -47,25 +52,27 @@ async fn accept_for_ever(inputs: &Arc<Inputs>, listener: &Listener) {
             return;
         }
     };
-    // One message when it begins to fail, one when it goes again.
-    let mut failing = false;
+    // One message when clients begin to wait, one when none waits any more.
+    let mut pausing = Pausing::default();
     loop {
         let Ok(mut ready) = socket.readable().await else {
             return;
         };
         match accept_some(inputs, listener) {
             Turn::Took(connections) => {
-                if std::mem::take(&mut failing) {
-                    tracing::info!(listener = listener.address, "accepting again");
-                }
                 for connection in connections {
                     tokio::spawn(read_stream(inputs.clone(), connection));
                 }
             }
-            Turn::Empty => ready.clear_ready(),
+            Turn::Empty => {
+                ready.clear_ready();
+                if pausing.is_over() {
+                    tracing::info!(listener = listener.address, "accepting again");
+                }
+            }
             Turn::Closed => inputs.gate.opened().await,
             Turn::Full => {
-                if !std::mem::replace(&mut failing, true) {
+                if pausing.begins() {
                     tracing::warn!(
                         listener = listener.address,
                         max_connections = inputs.limits.max_connections,
@@ -79,13 +86,37 @@ async fn accept_for_ever(inputs: &Arc<Inputs>, listener: &Listener) {
             }
             Turn::Later(error) => {
                 if let Some(error) = error
-                    && !std::mem::replace(&mut failing, true)
+                    && pausing.begins()
                 {
                     tracing::error!(listener = listener.address, %error, "accepting pauses");
                 }
                 tokio::time::sleep(PAUSE).await;
             }
         }
+    }
+}
+
+/// What the log was told of pauses.
+#[derive(Default)]
+struct Pausing {
+    told: bool,
+    last: Option<Instant>,
+}
+
+impl Pausing {
+    /// There is a pause: whether the log is to be told.
+    fn begins(&mut self) -> bool {
+        if self.told || self.last.is_some_and(|at| at.elapsed() < SAY_EVERY) {
+            return false;
+        }
+        self.last = Some(Instant::now());
+        self.told = true;
+        true
+    }
+
+    /// All were let in: whether the log waits to hear of it.
+    fn is_over(&mut self) -> bool {
+        std::mem::take(&mut self.told)
     }
 }
 
@@ -115,9 +146,17 @@ fn accept_some(inputs: &Inputs, listener: &Listener) -> Turn {
     if room == 0 {
         return Turn::Full;
     }
+    // One at a time when descriptors become few.
+    let like = listener.socket.as_fd();
+    let turn = match sys::has_descriptors(like, SPARE + TURN as u64) {
+        true => TURN,
+        false if sys::has_descriptors(like, SPARE) => 1,
+        false => return Turn::Later(Some(Errno::MFILE.into())),
+    };
     let mut taken = Vec::new();
     let mut failure = None;
-    while taken.len() < room.min(TURN) {
+    while taken.len() < room.min(turn) {
+        // Once a turn, and once more for a client more when they become few.
         match accept_with(
             &listener.socket,
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,

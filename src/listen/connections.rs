@@ -161,7 +161,12 @@ impl Connection {
     ///
     /// Only after `add_received`.
     pub fn offset(&self, state: &State) -> Offset {
-        let kept = (state.splitter.carry().len() + state.waiting.len()) as u64;
+        self.offset_before(state, state.waiting.len())
+    }
+
+    /// The same, when so many bytes of whole lines wait.
+    pub fn offset_before(&self, state: &State, waiting: usize) -> Offset {
+        let kept = (state.splitter.carry().len() + waiting) as u64;
         let bytes = match self.kind {
             Kind::Tcp => state.received.unwrap_or(kept) - kept,
             Kind::Unix => kept,

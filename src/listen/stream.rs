@@ -13,14 +13,16 @@ use super::connections::State;
 use super::{Connection, Inputs, Kind};
 use crate::decode::line::looks_like;
 use crate::gate::{Lane, READ};
-use crate::intake::{Origin, Patience, Snapshot, printable};
+use crate::intake::{Origin, Patience, Snapshot, now_ms, printable};
 use crate::ledger::Count;
-use crate::pipeline::{Batch, Rejection};
+use crate::pipeline::Batch;
 use crate::queue::{Ring, WhenFull};
 use crate::validate::Reason;
 
 /// What is read of a connection whose destinations aren't known yet.
 const SMALL_READ: usize = 4096;
+/// What came to wait is placed in pieces of this size: even if all of its lines grow, one has room in the smallest queue.
+const PIECE: usize = 64 * 1024;
 /// When so many bytes wait for room over all connections, reads are small: that bounds what can
 /// come to wait.
 const MANY_WAITING: usize = 16 << 20;
@@ -86,12 +88,19 @@ async fn wait_for_room(inputs: &Inputs, ring: &Ring, connection: &Connection) {
     let drained = ring.drained.notified();
     tokio::pin!(drained);
     drained.as_mut().enable();
-    let needs = inputs.connections.state(connection).waiting.len() as u64;
-    if ring.is_above_mark() || ring.room() < needs {
-        // The time limit is for a ring that has room by the byte while the batch needs a little more:
-        // nothing tells of that.
-        let _either_way = timeout(Duration::from_millis(100), drained).await;
-    }
+    let needs = inputs
+        .connections
+        .state(connection)
+        .waiting
+        .len()
+        .min(PIECE) as u64;
+    let limit = match ring.is_above_mark() || ring.room() < needs {
+        // Nothing tells of a ring that is below its mark and has a little more room.
+        true => Duration::from_millis(100),
+        // There is room by now, or just too little for lines that grow: try again, but let others run.
+        false => Duration::from_millis(1),
+    };
+    let _either_way = timeout(limit, drained).await;
 }
 
 fn step(inputs: &Inputs, connection: &Connection) -> Step {
@@ -190,21 +199,20 @@ fn read(
         lane.writer.commit();
         state.cut = state.splitter.is_discarding();
     }
-    let step = place(
-        inputs,
-        connection,
-        snapshot,
-        lane,
-        state,
-        split.whole,
-        split.too_long,
-        n,
-    );
+    if split.too_long > 0 {
+        // Apart from the lines, which may come to wait.
+        let writer = &mut lane.writer;
+        writer.add(connection.object, Count::Lines, split.too_long);
+        writer.add(connection.object, Reason::TooLong, split.too_long);
+        writer.commit();
+        let line = &lane.buffer[split.whole.end..kept + n];
+        note_sample(inputs, connection, Reason::TooLong, line);
+    }
+    let step = place(inputs, connection, snapshot, lane, state, split.whole, n);
     Ok(Some(step))
 }
 
 /// Places what a read has ended, or keeps it until there is room.
-#[expect(clippy::too_many_arguments, reason = "one read's parts, used once")]
 fn place(
     inputs: &Inputs,
     connection: &Connection,
@@ -212,16 +220,8 @@ fn place(
     lane: &mut Lane,
     state: &mut State,
     whole: std::ops::Range<usize>,
-    too_long: u64,
     n: usize,
 ) -> Step {
-    if too_long > 0 {
-        // Apart from the lines, which may come to wait.
-        lane.writer.add(connection.object, Count::Lines, too_long);
-        lane.writer
-            .add(connection.object, Reason::TooLong, too_long);
-        lane.writer.commit();
-    }
     let offset = connection.offset(state);
     let Lane {
         buffer,
@@ -244,7 +244,9 @@ fn place(
         Ok(()) => {
             remember(snapshot, batch, state);
             if !batch.rejections().is_empty() && !std::mem::replace(&mut state.noted, true) {
-                note_rejection(connection, lines, &batch.rejections()[0]);
+                let rejection = &batch.rejections()[0];
+                let line = &lines[rejection.range.clone()];
+                note_rejection(connection, rejection.reason, line);
             }
             Step::Read
         }
@@ -262,7 +264,10 @@ fn place(
     }
 }
 
-/// Places what came to wait.
+/// Places what came to wait, as much as there is room for.
+///
+/// In pieces: `-1` becomes ten digits, so a batch may be larger than it was, and larger than the room that a queue ever
+/// has.
 fn feed_waiting(
     inputs: &Inputs,
     connection: &Connection,
@@ -272,32 +277,40 @@ fn feed_waiting(
 ) -> Result<(), Arc<Ring>> {
     connection.add_received(state, &inputs.ledger, 0);
     let waiting = std::mem::take(&mut state.waiting);
-    let offset = connection.offset(state);
-    let Lane { batch, writer, .. } = lane;
-    let fed = inputs.intake.feed(
-        snapshot,
-        batch,
-        writer,
-        origin(connection),
-        &waiting,
-        |writer| {
-            writer.set_offset(connection.slot, offset);
-        },
-    );
-    match fed {
-        Ok(()) => {
-            // What a predecessor left waiting was not counted here.
-            let before = inputs.waiting.load(Ordering::Relaxed);
-            inputs
-                .waiting
-                .store(before.saturating_sub(waiting.len()), Ordering::Relaxed);
-            Ok(())
-        }
-        Err(ring) => {
-            state.waiting = waiting;
-            Err(ring)
+    let (mut rest, mut full) = (&waiting[..], None);
+    while !rest.is_empty() && full.is_none() {
+        let (piece, after) = rest.split_at(end_of_piece(rest));
+        let placed = connection.offset_before(state, after.len());
+        let Lane { batch, writer, .. } = &mut *lane;
+        let origin = origin(connection);
+        let fed = inputs
+            .intake
+            .feed(snapshot, batch, writer, origin, piece, |writer| {
+                writer.set_offset(connection.slot, placed);
+            });
+        match fed {
+            Ok(()) => rest = after,
+            Err(ring) => full = Some(ring),
         }
     }
+    // What a predecessor left waiting was not counted here.
+    let before = inputs.waiting.load(Ordering::Relaxed);
+    let placed = waiting.len() - rest.len();
+    inputs
+        .waiting
+        .store(before.saturating_sub(placed), Ordering::Relaxed);
+    state.waiting = match placed {
+        0 => waiting,
+        _ => rest.to_vec(),
+    };
+    full.map_or(Ok(()), Err)
+}
+
+/// Where the first piece of these lines ends: after a line.
+fn end_of_piece(lines: &[u8]) -> usize {
+    let near = &lines[..lines.len().min(PIECE)];
+    let newline = memchr::memrchr(b'\n', near).or_else(|| memchr::memchr(b'\n', lines));
+    newline.map_or(lines.len(), |at| at + 1)
 }
 
 fn origin(connection: &Connection) -> Origin<'_> {
@@ -338,16 +351,22 @@ fn full_ring(snapshot: &Snapshot, state: &State) -> Option<Arc<Ring>> {
 }
 
 #[cold]
-fn note_rejection(connection: &Connection, lines: &[u8], rejection: &Rejection) {
-    let line = &lines[rejection.range.clone()];
+fn note_rejection(connection: &Connection, reason: Reason, line: &[u8]) {
     tracing::info!(
         listener = connection.listener,
         peer = connection.peer,
-        reason = rejection.reason.as_str(),
+        reason = reason.as_str(),
         looks_like = looks_like(line).unwrap_or("a bad line"),
         line = printable(line),
         "the first rejected line of this connection"
     );
+}
+
+/// Notes a rejected line that no batch has seen.
+#[cold]
+fn note_sample(inputs: &Inputs, connection: &Connection, reason: Reason, line: &[u8]) {
+    let rejected = &inputs.intake.rejected;
+    rejected.add(reason.as_str(), line, origin(connection), now_ms());
 }
 
 /// The end of a stream: what isn't a whole line is not a line.
@@ -355,7 +374,15 @@ fn end(inputs: &Inputs, connection: &Connection, lane: &mut Lane, state: &mut St
     if inputs.connections.remove(connection.cookie).is_none() {
         return Step::End;
     }
-    let unterminated = u64::from(!state.splitter.carry().is_empty());
+    let rest = state.splitter.carry();
+    let unterminated = u64::from(!rest.is_empty());
+    if unterminated > 0 {
+        // What speaks another protocol mostly waits for an answer, and never ends a line.
+        if looks_like(rest).is_some() && !std::mem::replace(&mut state.noted, true) {
+            note_rejection(connection, Reason::Unterminated, rest);
+        }
+        note_sample(inputs, connection, Reason::Unterminated, rest);
+    }
     lane.writer
         .add(connection.object, Count::Lines, unterminated);
     lane.writer
