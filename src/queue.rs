@@ -146,7 +146,8 @@ impl Ring {
 
     /// Bytes that fit now.
     pub fn room(&self) -> u64 {
-        self.size() - (self.head() - self.tail())
+        // Two loads: a tail read after the head may have passed it.
+        self.size() - self.head().saturating_sub(self.tail()).min(self.size())
     }
 
     /// Lines that aren't acknowledged.
@@ -160,7 +161,7 @@ impl Ring {
     /// is the reserve for batches that are in hand.
     pub fn is_above_mark(&self) -> bool {
         self.when_full == WhenFull::Block
-            && self.head() - self.acked() > (self.size() - self.resend) / 2
+            && self.head().saturating_sub(self.acked()) > (self.size() - self.resend) / 2
     }
 
     /// Published bytes from `position` on, at most `max`.
@@ -249,10 +250,25 @@ impl Ring {
 
     /// Drops everything that isn't acknowledged. Returns how many lines that were.
     pub fn discard(&self, writer: &mut Writer, reason: DropReason) -> u64 {
+        let _nobody_pushes = self.lock.lock().unwrap_or_else(|e| e.into_inner());
         let lines = self.queued_lines();
         writer.add(self.counts, reason, lines);
         self.leave(writer, self.head(), lines);
         lines
+    }
+
+    /// Begins anew: the memory is new, and what the positions speak of is not in it.
+    pub fn reset(&self, writer: &mut Writer) {
+        let (head, lines) = (self.head(), self.queued_lines());
+        writer.add(self.counts, DropReason::Removed, lines);
+        for cell in [Cell::Acked, Cell::Tail, Cell::SentUpTo] {
+            writer.set(self.cells, cell, head);
+        }
+        writer.set(self.cells, Cell::LinesOut, self.cell(Cell::LinesIn));
+        for cell in [Cell::Link, Cell::OldestAt] {
+            writer.set(self.cells, cell, 0);
+        }
+        writer.commit();
     }
 
     /// Moves `acked` to `position`, and the tail behind it. Commits.

@@ -214,7 +214,7 @@ impl Supervisor {
                 PollFd::from_borrowed_fd(worker.child.pidfd(), PollFlags::IN),
             );
         }
-        if matches!(self.machine.phase(), "recovering" | "starting") && self.unavailable.accepts() {
+        if self.machine.nobody_serves() && self.unavailable.accepts() {
             for (at, listener) in self.holdings.listeners.iter().enumerate() {
                 if listener.kind == "http" && listener.pending.is_none() {
                     add(Source::Http(at), PollFd::new(&*listener.fd, PollFlags::IN));

@@ -10,6 +10,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{FromWorker, Item, Link};
 use crate::sys::MAX_FDS;
 
+/// Cookies in one message: it stays well below its limit.
+const MESSAGE: usize = 2000;
+
 /// Registers sockets and queues with the supervisor, and releases them.
 #[derive(Debug)]
 pub struct Registry {
@@ -63,16 +66,26 @@ impl Registry {
 
     /// Done with a socket. Never waits.
     pub fn release(&self, cookie: u64) {
+        self.released
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .push(cookie);
+        self.try_flush();
+    }
+
+    /// Says what was released, as far as there is room. Never waits.
+    pub fn try_flush(&self) {
         let mut released = self.released.lock().unwrap_or_else(|e| e.into_inner());
-        released.push(cookie);
-        let message = FromWorker::Release {
-            cookies: std::mem::take(&mut released),
-            queues: Vec::new(),
-        };
-        if self.link.try_send(&message, &[]).is_err()
-            && let FromWorker::Release { cookies, .. } = message
-        {
-            *released = cookies;
+        while !released.is_empty() {
+            let from = released.len().saturating_sub(MESSAGE);
+            let message = FromWorker::Release {
+                cookies: released[from..].to_vec(),
+                queues: Vec::new(),
+            };
+            if self.link.try_send(&message, &[]).is_err() {
+                return;
+            }
+            released.truncate(from);
         }
     }
 
@@ -92,7 +105,7 @@ impl Registry {
     pub fn flush(&self) -> io::Result<()> {
         let released =
             std::mem::take(&mut *self.released.lock().unwrap_or_else(|e| e.into_inner()));
-        for cookies in released.chunks(2000) {
+        for cookies in released.chunks(MESSAGE) {
             let message = FromWorker::Release {
                 cookies: cookies.to_vec(),
                 queues: Vec::new(),

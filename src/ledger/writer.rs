@@ -85,7 +85,7 @@ impl Writer {
                 self.ledger
                     .words
                     .at(word as usize)
-                    .store(value, Ordering::Relaxed);
+                    .store(value, Ordering::Release);
             }
             // A kill stops a process between two instructions: what must hold is only that the
             // compiler keeps this order.

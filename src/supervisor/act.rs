@@ -67,13 +67,15 @@ impl Supervisor {
 
     fn spawn(&mut self, id: Id, origin: Origin) {
         let settings = Settings::read(&self.start.config);
-        if settings.control != self.settings.control {
+        if settings.is_readable && settings.control != self.settings.control {
             tracing::warn!(
                 now = %self.settings.control.display(), config = %settings.control.display(),
                 "the control socket's path changes at the next full restart"
             );
         }
-        self.machine.set_times(settings.times);
+        if settings.is_readable {
+            self.machine.set_times(settings.times);
+        }
         self.frozen = None;
         self.forget_changes();
         let held = self.last_good.as_ref().filter(|_| origin == Origin::Crash);

@@ -152,6 +152,10 @@ impl Supervisor {
             return;
         }
         let candidate = self.machine.candidate();
+        if candidate != Some(id) && self.machine.serving() != Some(id) {
+            // The last words of a worker that was given up.
+            return;
+        }
         for (item, fd) in items.into_iter().zip(fds) {
             let fd = Rc::new(fd);
             if candidate == Some(id) {

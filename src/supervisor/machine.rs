@@ -124,6 +124,11 @@ impl Machine {
         self.takeover.as_ref().map(|t| t.new)
     }
 
+    /// No worker serves, and none that could is frozen for just a moment.
+    pub fn nobody_serves(&self) -> bool {
+        self.serving.is_none() && self.takeover.as_ref().is_none_or(|t| t.old.is_none())
+    }
+
     /// In a word, for the status.
     pub fn phase(&self) -> &'static str {
         match (

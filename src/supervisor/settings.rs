@@ -17,6 +17,8 @@ pub struct Settings {
     pub log_level: String,
     /// `[log] format`.
     pub log_format: String,
+    /// The file is TOML: what is above comes from it. Else these are defaults.
+    pub is_readable: bool,
 }
 
 impl Settings {
@@ -27,7 +29,9 @@ impl Settings {
     }
 
     fn of(text: &str, base: &Path) -> Settings {
-        let table: toml::Table = text.parse().unwrap_or_default();
+        let parsed = text.parse::<toml::Table>();
+        let is_readable = parsed.is_ok() && !text.is_empty();
+        let table = parsed.unwrap_or_default();
         let get = |section: &str, key: &str| {
             table
                 .get(section)
@@ -52,6 +56,7 @@ impl Settings {
             },
             log_level: get("log", "level").unwrap_or("info").to_owned(),
             log_format: get("log", "format").unwrap_or("text").to_owned(),
+            is_readable,
         }
     }
 }

@@ -35,7 +35,12 @@ impl Machine {
                 }
                 if takeover.step == Step::Probation && takeover.old.is_none() {
                     // The old one is gone: an ordinary crash.
+                    let askers = std::mem::take(&mut takeover.askers);
                     self.takeover = None;
+                    self.push(Action::Answer(
+                        askers,
+                        Err(format!("the new worker died: {why}")),
+                    ));
                     self.worker_died(id, why, now);
                 } else {
                     if self.serving == Some(id) {
@@ -77,9 +82,27 @@ impl Machine {
         self.push(Action::Outcome(id, format!("crashed: {why}")));
         match step {
             Step::Freezing => self.push(Action::Recover(new)),
-            Step::Loading => self.push(Action::Tell(State::Recovering(why.to_owned()))),
+            Step::Loading => self.replace_at_once(why, now),
             // What it knew was passed already; only the way back is gone.
             Step::Confirming | Step::Going | Step::Probation | Step::RollingBack => {}
         }
+    }
+
+    /// The serving worker died while another prepares with a binary and a config that may never work: what last worked
+    /// comes first, and the reload begins anew behind it.
+    fn replace_at_once(&mut self, why: &str, now: Instant) {
+        let Some(takeover) = self.takeover.take() else {
+            return;
+        };
+        self.push(Action::Kill(takeover.new));
+        let outcome = format!("refused: the worker it was to replace died: {why}");
+        self.push(Action::Outcome(takeover.new, outcome));
+        self.push(Action::Discard(takeover.new));
+        if !self.stopping {
+            self.follow_up
+                .get_or_insert_default()
+                .extend(takeover.askers);
+        }
+        self.crashed(why.to_owned(), now);
     }
 }
