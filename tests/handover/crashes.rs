@@ -8,19 +8,40 @@ use nix::sys::signal::Signal;
 
 use crate::trial::{LIMIT, Loss, Trial, signal};
 
-#[test]
-fn ten_killed_workers_tear_nothing_and_count_what_was_lost() {
-    let mut trial = Trial::start();
-    trial.load_tcp();
-    trial.load(Target::Unix(trial.unix()), 3, 12_000);
-    // Crashes in a row are answered later and later, unless a restart comes between that works.
-    for _ in 0..10 {
+/// Crashes in a row are answered later and later: ten of one worker would take a minute.
+const KILLS: u64 = 4;
+
+fn kill_again_and_again(trial: &mut Trial) {
+    for _ in 0..KILLS {
         trial.instance.kill_worker(LIMIT).unwrap();
         trial.more(200);
     }
+}
+
+#[test]
+fn killed_workers_tear_nothing_and_count_what_was_lost() {
+    let mut trial = Trial::start();
+    trial.load_tcp();
+    kill_again_and_again(&mut trial);
     let status = trial.settle(Loss::Crash);
     assert_eq!(status.number("/worker/destinations/0/connects"), Some(1));
     trial.end_settled(&status, Loss::Crash);
+}
+
+#[test]
+fn killed_workers_that_had_all_they_could_read() {
+    let mut trial = Trial::start();
+    trial.load(Target::Tcp(trial.tcp), 2, 0);
+    kill_again_and_again(&mut trial);
+    trial.end(Loss::Crash);
+}
+
+#[test]
+fn killed_workers_and_unix_streams() {
+    let mut trial = Trial::start();
+    trial.load(Target::Unix(trial.unix()), 3, 12_000);
+    kill_again_and_again(&mut trial);
+    trial.end(Loss::UnixCrashes(KILLS));
 }
 
 #[test]
