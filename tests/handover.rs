@@ -5,6 +5,14 @@
 
 #[path = "handover/crashes.rs"]
 mod crashes;
+#[path = "handover/destinations.rs"]
+mod destinations;
+#[path = "handover/http.rs"]
+mod http;
+#[path = "handover/listeners.rs"]
+mod listeners;
+#[path = "handover/partials.rs"]
+mod partials;
 #[path = "handover/refusals.rs"]
 mod refusals;
 #[path = "handover/restarts.rs"]

@@ -117,6 +117,17 @@ fn requests_meanwhile_fold_into_one_follow_up() {
 }
 
 #[test]
+fn clients_that_come_and_go_during_restarts() {
+    let mut trial = Trial::start();
+    let visits = trial.visits();
+    for _ in 0..20 {
+        trial.reload();
+    }
+    visits.end(&mut trial);
+    trial.end(Loss::None);
+}
+
+#[test]
 fn a_hangup_signal_reloads() {
     let mut trial = Trial::start();
     trial.load_tcp();

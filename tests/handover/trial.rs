@@ -83,6 +83,7 @@ pub struct Trial {
     /// What was sent beside the senders.
     sent: Sent,
     flows: u32,
+    bytes: u64,
     watch: Watch,
 }
 
@@ -130,6 +131,7 @@ impl Trial {
             senders: Vec::new(),
             sent: Sent::default(),
             flows: 0,
+            bytes: 0,
             watch,
         }
     }
@@ -207,6 +209,81 @@ impl Trial {
             flow: self.flows - 1,
             seq: 0,
         }
+    }
+
+    /// Ends all load so far, and waits until every line of it is acknowledged.
+    pub fn settle_lines(&mut self) {
+        for senders in self.senders.drain(..) {
+            self.sent.merge(senders.finish(LIMIT));
+        }
+        assert!(
+            self.sink.settle(self.sent.lines(), QUIET),
+            "not all arrived"
+        );
+        let drained = |status: &Status| {
+            let all = status.document()["worker"]["destinations"].as_array();
+            status.is_serving() && all.is_some_and(|all| all.iter().all(|d| d["queued"] == 0))
+        };
+        self.instance
+            .wait_status("the last acknowledgement", LIMIT, drained)
+            .unwrap();
+    }
+
+    /// Waits until so many bytes more were read from clients than when this was last called.
+    pub fn read_bytes(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        let due = self.bytes;
+        let read = |status: &Status| {
+            let all = status.document()["worker"]["listeners"].as_array();
+            let bytes = all
+                .into_iter()
+                .flatten()
+                .filter_map(|l| l["bytes"].as_u64());
+            bytes.sum::<u64>() == due
+        };
+        self.instance.wait_status("the bytes", LIMIT, read).unwrap();
+    }
+
+    /// Waits until the senders have stood still: nobody reads them.
+    pub fn held_back(&self) {
+        let mut last = (self.lines(), Instant::now());
+        wait_for("the senders to be held back", || {
+            let lines = self.lines();
+            if lines != last.0 {
+                last = (lines, Instant::now());
+            }
+            last.1.elapsed() > Duration::from_millis(300)
+        });
+    }
+
+    /// A client that connects anew for every line, from now on.
+    pub fn visits(&mut self) -> Visits {
+        self.flows += 1;
+        let (flow, clock, target) = (self.flows - 1, self.clock, self.tcp);
+        let end = Arc::new(AtomicBool::new(false));
+        let ended = end.clone();
+        let thread = std::thread::spawn(move || {
+            let mut seq = 0;
+            while !ended.load(Ordering::Relaxed) {
+                let socket = Socket::Tcp(TcpStream::connect(target).unwrap());
+                let mut scribe = Scribe {
+                    socket,
+                    clock,
+                    flow,
+                    seq,
+                };
+                let line = scribe.line();
+                scribe.write(&line);
+                seq = scribe.seq;
+                scribe.end();
+            }
+            Flow {
+                number: flow,
+                lines: seq,
+                datagrams: false,
+            }
+        });
+        Visits { end, thread }
     }
 
     /// From here on, what this connection sent is due at the sink.
@@ -296,6 +373,18 @@ impl Trial {
     pub fn end(mut self, loss: Loss) -> Report {
         let status = self.settle(loss);
         self.end_settled(&status, loss)
+    }
+
+    /// As `end_settled`, where some of the lines in were none of those that are numbered.
+    pub fn end_counted(mut self, status: &Status) -> Report {
+        assert_eq!(self.instance.stop(LIMIT).unwrap().code(), Some(0));
+        self.judge(status, Loss::None)
+    }
+
+    /// As `end`, where a destination has gone, and its part of the books with it.
+    pub fn end_gone(mut self) -> Report {
+        let status = self.instance.status().unwrap();
+        self.end_counted(&status)
     }
 
     pub fn end_settled(mut self, status: &Status, loss: Loss) -> Report {
@@ -410,6 +499,22 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 
 pub fn signal(pid: i32, signal: Signal) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+}
+
+/// A client that comes and goes.
+#[derive(Debug)]
+pub struct Visits {
+    end: Arc<AtomicBool>,
+    thread: JoinHandle<Flow>,
+}
+
+impl Visits {
+    pub fn end(self, trial: &mut Trial) {
+        self.end.store(true, Ordering::Relaxed);
+        let flow = self.thread.join().unwrap();
+        assert!(flow.lines > 0);
+        trial.sent.flows.push(flow);
+    }
 }
 
 /// Writes numbered lines byte by byte as the test wants.
