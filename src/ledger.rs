@@ -89,23 +89,28 @@ pub struct Offset {
     /// Unix streams only, whose bytes the kernel doesn't count: bytes were being read. There
     /// `bytes` is the length of the partial line instead.
     pub receiving: bool,
+    /// What is being discarded is the rest of a line that a killed worker had begun to read: it counts as lost.
+    pub cut: bool,
 }
 
 impl Offset {
     const DISCARDING: u64 = 1 << 63;
     const RECEIVING: u64 = 1 << 62;
+    const CUT: u64 = 1 << 61;
 
     fn word(self) -> u64 {
         self.bytes
             | if self.discarding { Self::DISCARDING } else { 0 }
             | if self.receiving { Self::RECEIVING } else { 0 }
+            | if self.cut { Self::CUT } else { 0 }
     }
 
     fn from_word(word: u64) -> Offset {
         Offset {
-            bytes: word & !(Self::DISCARDING | Self::RECEIVING),
+            bytes: word & !(Self::DISCARDING | Self::RECEIVING | Self::CUT),
             discarding: word & Self::DISCARDING != 0,
             receiving: word & Self::RECEIVING != 0,
+            cut: word & Self::CUT != 0,
         }
     }
 }

@@ -67,6 +67,14 @@ impl Setup {
         self
     }
 
+    /// Starts it by a link in the folder, `baton`, in whose place a test can put another binary.
+    pub fn linked(mut self) -> Result<Self, Error> {
+        let link = self.path("baton");
+        std::os::unix::fs::symlink(&self.binary, &link).step("link the binary")?;
+        self.binary = link;
+        Ok(self)
+    }
+
     /// How long it may take until a worker serves; 30 s unless set.
     pub fn ready_within(mut self, limit: Duration) -> Self {
         self.ready_within = limit;
@@ -95,13 +103,13 @@ impl Setup {
             .arg("run")
             .arg("--config")
             .arg(self.path("baton.toml"))
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             // An instance started from a service must not speak for it, nor take over its sockets.
             .env_remove("NOTIFY_SOCKET")
             .env_remove("LISTEN_FDS")
             .env_remove("LISTEN_PID")
             .env_remove("WATCHDOG_USEC")
             .env_remove("RUNTIME_DIRECTORY")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(also)

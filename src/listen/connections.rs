@@ -107,7 +107,9 @@ impl Connection {
     pub fn add_received(&self, state: &mut State, ledger: &Ledger, n: usize) {
         let before = state.received.unwrap_or_else(|| {
             let kept = state.splitter.carry().len() + state.waiting.len();
-            ledger.stream(self.slot).1.bytes + kept as u64
+            let offset = ledger.stream(self.slot).1;
+            state.cut = offset.cut && state.splitter.is_discarding();
+            offset.bytes + kept as u64
         });
         state.received = Some(before + n as u64);
     }
@@ -148,7 +150,7 @@ impl Connection {
             ..State::default()
         };
         state.splitter = Splitter::restore(Vec::new(), discarding);
-        state.cut = !clean;
+        state.cut = !clean || offset.cut;
         state.received = Some(offset.bytes + if self.kind == Kind::Tcp { read } else { 0 });
         Ok(if clean {
             Lost::Nothing
@@ -175,6 +177,7 @@ impl Connection {
             bytes,
             discarding: state.splitter.is_discarding(),
             receiving: false,
+            cut: state.cut,
         }
     }
 }

@@ -158,6 +158,7 @@ fn read(
     let kept = state.splitter.fill(&mut lane.buffer);
     if connection.kind == Kind::Unix {
         // The kernel won't tell how much was read: so the ledger says that something is.
+        connection.add_received(state, &inputs.ledger, 0);
         lane.writer.set_offset(
             connection.slot,
             crate::ledger::Offset {

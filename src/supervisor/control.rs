@@ -162,6 +162,12 @@ impl Control {
         self.clients.iter().filter(due).map(|c| c.id).collect()
     }
 
+    /// Clients who wait for a worker's report, which died.
+    pub fn all_waiting(&self) -> Vec<u64> {
+        let waits = self.clients.iter().filter(|c| c.waits_report.is_some());
+        waits.map(|c| c.id).collect()
+    }
+
     /// When `overdue` has something to say.
     pub fn deadline(&self) -> Option<Instant> {
         self.clients.iter().filter_map(|c| c.waits_report).min()

@@ -217,7 +217,13 @@ impl Supervisor {
                     tracing::warn!(generation = id, how, "a worker has ended");
                 }
                 self.note(id, |g| g.ended_at = Some(timestamp()));
+                let asked = self.machine.serving() == Some(id);
                 self.handle(Event::Exited(id, how));
+                if asked {
+                    for client in self.control.all_waiting() {
+                        self.answer_status(client, None);
+                    }
+                }
             }
             Ok(None) => {}
             Err(error) => tracing::error!(generation = id, %error, "a worker can't be reaped"),

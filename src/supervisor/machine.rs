@@ -160,7 +160,8 @@ impl Machine {
         match event {
             Event::Reload(asker) => self.reload(asker, now),
             Event::Terminate => self.terminate(now),
-            Event::SpawnFailed(id, why) | Event::Exited(id, why) => self.exited(id, &why, now),
+            Event::SpawnFailed(id, why) => self.spawn_failed(id, why, now),
+            Event::Exited(id, why) => self.exited(id, &why, now),
             Event::Progress(id) => self.progress(id, now),
             Event::Ready(id) => self.ready(id, now),
             Event::Refused(id, reason, status) => self.refused(id, reason, status, now),

@@ -44,7 +44,8 @@ pub struct Worker {
     feed: VecDeque<Entry>,
     feeding: bool,
     next_batch: u32,
-    in_flight: Option<(u32, usize)>,
+    /// Batches told and not yet confirmed, in order, with their sizes.
+    in_flight: VecDeque<(u32, usize)>,
 }
 
 impl Worker {
@@ -57,7 +58,14 @@ impl Worker {
             Binary::OnDisk(path) => {
                 let flags = OFlags::PATH | OFlags::CLOEXEC;
                 let exe = rustix::fs::open(*path, flags, Mode::empty());
-                Rc::new(exe.map_err(|e| format!("cannot open {}: {e}", path.display()))?)
+                let exe = exe.map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+                if is_no_program(&exe) {
+                    return Err(format!(
+                        "cannot start {}: it is not a program (no ELF header)",
+                        path.display()
+                    ));
+                }
+                Rc::new(exe)
             }
             Binary::Held(exe) => Rc::clone(exe),
         };
@@ -89,7 +97,7 @@ impl Worker {
             feed: VecDeque::new(),
             feeding: false,
             next_batch: 0,
-            in_flight: None,
+            in_flight: VecDeque::new(),
         })
     }
 
@@ -141,7 +149,7 @@ impl Worker {
     /// # Errors
     /// When it isn't the one in flight, or incomplete.
     pub fn taken(&mut self, batch: u32, count: usize) -> Result<(), String> {
-        if self.in_flight.take() != Some((batch, count)) {
+        if self.in_flight.pop_front() != Some((batch, count)) {
             return Err(format!(
                 "it confirmed {count} descriptors of batch {batch}, wrongly"
             ));
@@ -152,31 +160,31 @@ impl Worker {
 
     /// Tells what is left at once, without waiting for confirmations: the pause has begun.
     pub fn flush_feed(&mut self) {
-        while !self.feed.is_empty() {
-            self.in_flight = None;
-            self.pump();
-        }
-        self.in_flight = None;
+        while self.pump_one() {}
         self.feeding = false;
     }
 
     /// One batch is in flight at a time: descriptors in flight are limited (unix(7), ETOOMANYREFS).
     fn pump(&mut self) {
-        while self.in_flight.is_none() {
-            match self.feed.front() {
-                None => return,
-                Some(Entry::Take(..)) => self.say_batch(),
-                Some(Entry::All) => {
-                    self.feed.pop_front();
-                    self.say(&FromSupervisor::All, Vec::new());
-                }
-                Some(Entry::Released(..)) => {
-                    if let Some(Entry::Released(cookies, queues)) = self.feed.pop_front() {
-                        self.say(&FromSupervisor::Released { cookies, queues }, Vec::new());
-                    }
+        while self.in_flight.is_empty() && self.pump_one() {}
+    }
+
+    /// Tells the next of what is left; false when nothing is.
+    fn pump_one(&mut self) -> bool {
+        match self.feed.front() {
+            None => return false,
+            Some(Entry::Take(..)) => self.say_batch(),
+            Some(Entry::All) => {
+                self.feed.pop_front();
+                self.say(&FromSupervisor::All, Vec::new());
+            }
+            Some(Entry::Released(..)) => {
+                if let Some(Entry::Released(cookies, queues)) = self.feed.pop_front() {
+                    self.say(&FromSupervisor::Released { cookies, queues }, Vec::new());
                 }
             }
         }
+        true
     }
 
     fn say_batch(&mut self) {
@@ -193,7 +201,7 @@ impl Worker {
         }
         let batch = self.next_batch;
         self.next_batch += 1;
-        self.in_flight = Some((batch, items.len()));
+        self.in_flight.push_back((batch, items.len()));
         self.say(&FromSupervisor::Take { batch, items }, fds);
     }
 }
@@ -210,4 +218,20 @@ pub enum Binary<'a> {
     OnDisk(&'a Path),
     /// What was held since it last worked.
     Held(Rc<OwnedFd>),
+}
+
+/// Whether it can be seen not to be a program. Starting it would fail later and say less: execvp(3) gives
+/// to the shell what the kernel doesn't know, and scripts can't be read by a closed descriptor.
+fn is_no_program(exe: &OwnedFd) -> bool {
+    let path = format!("/proc/self/fd/{}", exe.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else {
+        // A program may be executable and not readable.
+        return false;
+    };
+    let mut head = [0; 4];
+    match rustix::io::pread(file, &mut head, 0) {
+        Ok(read) => head[..read] != *b"\x7fELF",
+        Err(_) => false,
+    }
 }

@@ -2,19 +2,27 @@
 //! hook.
 
 /// A named moment in a worker's life. `BATON_FAULTS` names a file with lines `POINT ACTION`; the line of this point, if
-/// there is one, is carried out: `exit`, `abort`, `hang`, or `slow` (300 ms).
+/// there is one, is carried out: `exit`, `abort`, `hang`, or `slow` (300 ms). The empty file
+/// `FILE.POINT` tells that it has begun.
 #[cfg(debug_assertions)]
 #[expect(clippy::disallowed_methods, reason = "faults on purpose")]
 pub(super) fn point(name: &str) {
     let Some(path) = std::env::var_os("BATON_FAULTS") else {
         return;
     };
-    let Ok(faults) = std::fs::read_to_string(path) else {
+    let Ok(faults) = std::fs::read_to_string(&path) else {
         return;
     };
     let action = faults
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    if action.is_some() {
+        let mut mark = path;
+        mark.push(".");
+        mark.push(name);
+        // Without it the test fails, and says so.
+        let _told = std::fs::write(mark, "");
+    }
     match action {
         Some("exit") => std::process::exit(3),
         Some("abort") => std::process::abort(),

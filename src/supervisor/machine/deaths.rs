@@ -22,6 +22,14 @@ impl Machine {
         }
     }
 
+    /// It never lived: `why` says all there is to say.
+    pub(super) fn spawn_failed(&mut self, id: Id, why: String, now: Instant) {
+        if let Some(takeover) = self.takeover.as_mut().filter(|t| t.new == id) {
+            takeover.failure.clone_from(&why);
+        }
+        self.exited(id, &why, now);
+    }
+
     pub(super) fn exited(&mut self, id: Id, why: &str, now: Instant) {
         if self.stop_deadline.is_some() && self.serving == Some(id) {
             self.push(Action::Outcome(id, format!("crashed: {why}")));

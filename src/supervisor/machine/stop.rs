@@ -58,6 +58,8 @@ impl Machine {
 
     pub(super) fn stopped(&mut self, id: Id) {
         if self.stopping && self.serving == Some(id) {
+            // Its death is no news any more.
+            self.serving = None;
             self.push(Action::Outcome(id, "stopped".into()));
             self.push(Action::Exit(0));
         } else {

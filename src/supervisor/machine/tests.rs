@@ -267,3 +267,16 @@ proptest! {
         prop_assert!(world.exit.is_some() || machine.serving.is_some(), "{machine:?}");
     }
 }
+
+#[test]
+fn the_death_of_a_worker_that_has_stopped_is_no_crash() {
+    let now = Instant::now();
+    let mut machine = serving(now);
+    machine.handle(Event::Terminate, now);
+    let actions = machine.handle(Event::Stopped(1), now);
+    assert_eq!(actions.last(), Some(&Action::Exit(0)));
+    assert_eq!(
+        machine.handle(Event::Exited(1, "exit status 0".into()), now),
+        []
+    );
+}

@@ -1,0 +1,145 @@
+//! Restarts that work.
+
+use std::thread;
+
+use baton::drill::Target;
+use baton::handover::{Answer, Client, Request};
+
+use crate::trial::{LIMIT, Loss, Trial, wait_for};
+
+#[test]
+fn twenty_restarts_under_tcp_and_unix_load_lose_nothing() {
+    let mut trial = Trial::start();
+    trial.load_tcp();
+    trial.load(Target::Unix(trial.unix()), 3, 12_000);
+    for generation in 2..22 {
+        assert_eq!(trial.reload(), generation);
+    }
+    trial.more(1_000);
+    let status = trial.settle(Loss::None);
+    assert_eq!(status.number("/worker/destinations/0/connects"), Some(1));
+    assert_eq!(status.number("/worker/destinations/0/resent"), Some(0));
+    let report = trial.end_settled(&status, Loss::None);
+    assert_eq!((report.lost_by_crash, report.lost_in_kernel), (0, 0));
+}
+
+#[test]
+fn unpaced_senders_are_held_back_and_lose_nothing() {
+    let mut trial = Trial::start();
+    trial.load(Target::Tcp(trial.tcp), 2, 0);
+    for _ in 0..5 {
+        trial.reload();
+        trial.more(10_000);
+    }
+    trial.end(Loss::None);
+}
+
+#[test]
+fn restarts_under_datagrams_lose_what_the_kernel_dropped_at_most() {
+    let mut trial = Trial::start();
+    trial.load(Target::Udp(trial.tcp), 2, 6_000);
+    for _ in 0..10 {
+        trial.reload();
+    }
+    trial.more(1_000);
+    trial.end(Loss::Kernel);
+}
+
+#[test]
+fn the_outbound_connection_is_the_same_before_and_after() {
+    let mut trial = Trial::start();
+    trial.load_tcp();
+    for _ in 0..5 {
+        trial.reload();
+        assert_eq!(trial.sink.account().open(), 1);
+    }
+    let status = trial.settle(Loss::None);
+    assert_eq!(status.number("/worker/destinations/0/connects"), Some(1));
+    assert_eq!(status.number("/worker/destinations/0/disconnects"), Some(0));
+    trial.end_settled(&status, Loss::None);
+}
+
+#[test]
+fn a_restart_that_is_slow_at_every_step_loses_nothing() {
+    let mut trial = Trial::start();
+    trial.load_tcp();
+    let points = [
+        "before-hello",
+        "after-hello",
+        "after-config",
+        "after-listeners",
+        "after-taken",
+        "before-ready",
+        "after-ready",
+        "on-freeze",
+        "after-frozen",
+        "on-frozen",
+        "after-confirmed",
+        "on-go",
+        "before-running",
+        "after-running",
+    ];
+    let slow: String = points
+        .iter()
+        .map(|point| format!("{point} slow\n"))
+        .collect();
+    trial.faults(&slow);
+    trial.reload();
+    trial.reload();
+    trial.faults("");
+    trial.more(100);
+    trial.end(Loss::None);
+}
+
+#[test]
+fn requests_meanwhile_fold_into_one_follow_up() {
+    let mut trial = Trial::with(|config| config.probation = "300ms");
+    trial.load_tcp();
+    let askers: Vec<_> = (0..20)
+        .map(|_| {
+            let control = trial.instance.path("control.sock");
+            thread::spawn(move || {
+                let client = Client::connect(&control).unwrap();
+                client.ask(Request::Reload, Some(LIMIT)).unwrap()
+            })
+        })
+        .collect();
+    for asker in askers {
+        let answer = asker.join().unwrap();
+        let Answer::Reloaded { generation, .. } = answer else {
+            panic!("{answer:?}");
+        };
+        assert!((2..=3).contains(&generation), "{generation}");
+    }
+    let status = trial.instance.status().unwrap();
+    assert!(status.generation() <= Some(3), "{:?}", status.generation());
+    trial.end(Loss::None);
+}
+
+#[test]
+fn clients_that_come_and_go_during_restarts() {
+    let mut trial = Trial::start();
+    let visits = trial.visits();
+    for _ in 0..20 {
+        trial.reload();
+    }
+    visits.end(&mut trial);
+    trial.end(Loss::None);
+}
+
+#[test]
+fn a_hangup_signal_reloads() {
+    let mut trial = Trial::start();
+    trial.load_tcp();
+    trial
+        .instance
+        .signal(nix::sys::signal::Signal::SIGHUP)
+        .unwrap();
+    wait_for("the second generation", || {
+        trial
+            .instance
+            .status()
+            .is_ok_and(|s| s.is_serving() && s.generation() == Some(2))
+    });
+    trial.end(Loss::None);
+}

@@ -1,0 +1,246 @@
+//! The end: what was accepted is delivered or counted, at every moment of a hand-over, and nothing is left running.
+
+#[path = "handover/trial.rs"]
+mod trial;
+
+use std::time::{Duration, Instant};
+
+use baton::drill::Status;
+use nix::sys::signal::Signal;
+
+use trial::{LIMIT, Loss, Trial, books, no_process_left, processes_in, signal, wait_for};
+
+/// The status, once all that was sent is counted, delivered or not.
+fn counted(trial: &mut Trial, lines: u64) -> Status {
+    let all = |s: &Status| s.total("in") == Some(lines);
+    let status = trial.instance.wait_status("all lines", LIMIT, all).unwrap();
+    books(&status);
+    status
+}
+
+#[test]
+fn a_stop_delivers_what_is_queued() {
+    let mut trial = Trial::start();
+    trial.sink.hang().unwrap();
+    let mut scribe = trial.scribe();
+    for _ in 0..50_000 {
+        let line = scribe.line();
+        scribe.write(&line);
+    }
+    let status = counted(&mut trial, 50_000);
+    trial.enter(scribe);
+    trial.instance.signal(Signal::SIGTERM).unwrap();
+    wait_for("the stop", || trial.instance.log().contains("Stop(1"));
+    trial.sink.resume().unwrap();
+    let end = trial.instance.wait_ended(LIMIT).unwrap();
+    assert_eq!(end.code(), Some(0));
+    assert!(trial.instance.log().contains("everything was delivered"));
+    trial.judge(&status, Loss::None);
+}
+
+#[test]
+fn a_stop_takes_what_clients_have_sent_and_ends_their_connections() {
+    let mut trial = Trial::start();
+    let mut scribe = trial.scribe();
+    let mut text = Vec::new();
+    for _ in 0..20_000 {
+        text.extend(scribe.line());
+    }
+    let status = trial.instance.status().unwrap();
+    scribe.write(&text);
+    trial.instance.signal(Signal::SIGTERM).unwrap();
+    // Ends when the relay has ended its side.
+    trial.enter(scribe);
+    let end = trial.instance.wait_ended(LIMIT).unwrap();
+    assert_eq!(end.code(), Some(0));
+    let report = trial.judge(&status, Loss::None);
+    assert_eq!(report.received, 20_000);
+}
+
+#[test]
+fn what_a_dead_destination_leaves_is_counted_and_logged() {
+    let mut trial = Trial::with(|config| {
+        // Nobody listens there.
+        config.destinations = vec!["127.0.0.1:9 reconnect=100ms".into()];
+        config.stop_timeout = "300ms";
+    });
+    let mut scribe = trial.scribe();
+    for _ in 0..100 {
+        let line = scribe.line();
+        scribe.write(&line);
+    }
+    let status = counted(&mut trial, 100);
+    assert_eq!(status.number("/worker/destinations/0/queued"), Some(100));
+    let began = Instant::now();
+    let end = trial.instance.stop(LIMIT).unwrap();
+    assert_eq!(end.code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let log = trial.instance.log();
+    assert!(
+        log.contains("undelivered at the stop: dropped") && log.contains("lines=100"),
+        "{log}"
+    );
+    assert!(
+        log.contains("not delivered: 100 lines for all/127.0.0.1:9"),
+        "{log}"
+    );
+    no_process_left(trial.instance.folder());
+}
+
+#[test]
+fn a_second_signal_hurries() {
+    let mut trial = Trial::with(|config| {
+        config.destinations = vec!["127.0.0.1:9 reconnect=100ms".into()];
+        config.stop_timeout = "1h";
+    });
+    let mut scribe = trial.scribe();
+    let line = scribe.line();
+    scribe.write(&line);
+    counted(&mut trial, 1);
+    trial.instance.signal(Signal::SIGTERM).unwrap();
+    wait_for("the stop", || trial.instance.log().contains("Stop(1"));
+    trial.instance.signal(Signal::SIGINT).unwrap();
+    let end = trial.instance.wait_ended(Duration::from_secs(10)).unwrap();
+    assert_eq!(end.code(), Some(0));
+    no_process_left(trial.instance.folder());
+}
+
+/// A stop while a hand-over is where `faults` hold it up: it ends in time, and nothing is lost.
+fn stop_during(faults: &str, loss: Loss) {
+    let mut trial = Trial::with(|config| config.ready_timeout = "2s");
+    let mut scribe = trial.scribe();
+    for _ in 0..1_000 {
+        let line = scribe.line();
+        scribe.write(&line);
+    }
+    let status = counted(&mut trial, 1_000);
+    trial.enter(scribe);
+    trial.faults(faults);
+    trial.instance.signal(Signal::SIGHUP).unwrap();
+    trial.reached(faults.split(' ').next().unwrap());
+    let began = Instant::now();
+    let end = trial.instance.stop(LIMIT).unwrap();
+    assert_eq!(end.code(), Some(0), "{faults}: {}", trial.instance.log());
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "{faults}: {:?}",
+        began.elapsed()
+    );
+    trial.judge(&status, loss);
+}
+
+#[test]
+fn a_stop_while_a_new_worker_prepares() {
+    for point in [
+        "before-hello",
+        "after-config",
+        "after-listeners",
+        "before-ready",
+    ] {
+        stop_during(&format!("{point} hang\n"), Loss::None);
+    }
+}
+
+#[test]
+fn a_stop_in_the_pause() {
+    for point in [
+        "after-ready",
+        "on-freeze",
+        "after-frozen",
+        "on-frozen",
+        "after-confirmed",
+    ] {
+        stop_during(&format!("{point} slow\n"), Loss::None);
+        stop_during(&format!("{point} hang\n"), Loss::Crash);
+    }
+}
+
+#[test]
+fn a_stop_while_the_new_worker_begins() {
+    for point in ["on-go", "before-running", "after-running"] {
+        stop_during(&format!("{point} slow\n"), Loss::None);
+    }
+    for point in ["on-go", "before-running"] {
+        stop_during(&format!("{point} hang\n"), Loss::Crash);
+    }
+}
+
+#[test]
+fn a_stop_in_probation() {
+    let mut trial = Trial::with(|config| config.probation = "1h");
+    trial.instance.signal(Signal::SIGHUP).unwrap();
+    let probation = |s: &Status| s.text("/supervisor/state") == Some("probation");
+    let status = trial
+        .instance
+        .wait_status("probation", LIMIT, probation)
+        .unwrap();
+    let end = trial.instance.stop(LIMIT).unwrap();
+    assert_eq!(end.code(), Some(0));
+    trial.judge(&status, Loss::None);
+}
+
+#[test]
+fn a_stop_between_two_crashes_delivers_what_is_queued() {
+    let mut trial = Trial::start();
+    trial.sink.hang().unwrap();
+    let mut scribe = trial.scribe();
+    for _ in 0..50_000 {
+        let line = scribe.line();
+        scribe.write(&line);
+    }
+    let status = counted(&mut trial, 50_000);
+    trial.enter(scribe);
+    // The third crash in a row is answered after a second.
+    trial.instance.kill_worker(LIMIT).unwrap();
+    trial.instance.kill_worker(LIMIT).unwrap();
+    let worker = trial.instance.worker_pid().unwrap();
+    signal(worker, Signal::SIGKILL);
+    let recovering = |s: &Status| s.text("/supervisor/state") == Some("recovering");
+    trial
+        .instance
+        .wait_status("the pause", LIMIT, recovering)
+        .unwrap();
+    trial.instance.signal(Signal::SIGTERM).unwrap();
+    wait_for("the stop", || trial.instance.log().contains("Stop(4"));
+    trial.sink.resume().unwrap();
+    assert_eq!(trial.instance.wait_ended(LIMIT).unwrap().code(), Some(0));
+    trial.judge(&status, Loss::Crash);
+}
+
+#[test]
+fn without_a_supervisor_a_worker_delivers_and_stops() {
+    let mut trial = Trial::start();
+    trial.sink.hang().unwrap();
+    let mut scribe = trial.scribe();
+    for _ in 0..50_000 {
+        let line = scribe.line();
+        scribe.write(&line);
+    }
+    let status = counted(&mut trial, 50_000);
+    trial.enter(scribe);
+    trial.instance.signal(Signal::SIGKILL).unwrap();
+    trial.instance.wait_ended(LIMIT).unwrap();
+    wait_for("the worker to notice", || {
+        trial
+            .instance
+            .log()
+            .contains("the supervisor has gone: stopping")
+    });
+    assert_eq!(processes_in(trial.instance.folder()).len(), 1);
+    trial.sink.resume().unwrap();
+    trial.judge(&status, Loss::None);
+}
+
+#[test]
+fn without_a_supervisor_a_new_worker_goes_too() {
+    let mut trial = Trial::with(|config| config.probation = "1h");
+    trial.instance.signal(Signal::SIGHUP).unwrap();
+    let probation = |s: &Status| s.text("/supervisor/state") == Some("probation");
+    trial
+        .instance
+        .wait_status("probation", LIMIT, probation)
+        .unwrap();
+    trial.instance.signal(Signal::SIGKILL).unwrap();
+    trial.instance.wait_ended(LIMIT).unwrap();
+    no_process_left(trial.instance.folder());
+}
