@@ -38,6 +38,8 @@ pub struct Destination {
     link: Mutex<Link>,
     health: Mutex<Health>,
     draining: AtomicBool,
+    /// It was given up: nothing is connected or sent any more.
+    gone: AtomicBool,
     /// Woken when something outside has changed what the task has to do.
     changed: Notify,
 }
@@ -117,6 +119,7 @@ impl Destination {
                 error: None,
             }),
             draining: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             changed: Notify::new(),
         }
     }
@@ -168,8 +171,11 @@ impl Destination {
         let Some(mut lane) = self.gate.enter() else {
             return 0;
         };
+        let mut link = self.link();
+        self.gone.store(true, Ordering::SeqCst);
         let lines = self.ring.discard(&mut lane.writer, reason);
-        self.close(&mut self.link());
+        self.close(&mut link);
+        self.changed.notify_one();
         lines
     }
 
@@ -179,6 +185,10 @@ impl Destination {
             .lock()
             .unwrap_or_else(|e| e.into_inner())
             .clone()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
     }
 
     fn is_draining(&self) -> bool {

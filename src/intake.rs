@@ -117,6 +117,10 @@ impl Intake {
         also(writer);
         writer.commit();
         appends.into_iter().for_each(|(_, append)| append.finish());
+        if batch.unrouted() > 0 {
+            let (lines, peer) = (batch.unrouted(), origin.peer);
+            tracing::debug!(listener = origin.address, peer, lines, "unrouted");
+        }
         if !batch.rejections().is_empty() {
             self.rejected.note(batch, lines, origin, now_ms);
         }

@@ -211,6 +211,13 @@ impl Ledger {
         ))
     }
 
+    /// All objects of a kind that the ledger remembers.
+    pub fn all(&self, kind: Kind) -> Vec<Object> {
+        let directory = self.directory.lock().unwrap_or_else(|e| e.into_inner());
+        let of_kind = directory.known.iter().filter(|((k, _), _)| *k == kind);
+        of_kind.map(|(_, object)| *object).collect()
+    }
+
     /// Forgets objects that `keep` refuses, with their counts, once the directory is more than
     /// half full: names that came and went must not fill it for ever.
     pub fn reclaim(&self, keep: impl Fn(Object) -> bool) {

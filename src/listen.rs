@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::gate::Gate;
 use crate::handover::Registry;
@@ -43,8 +43,8 @@ pub struct Inputs {
     pub limits: Limits,
     /// Bytes that were read and wait for room, over all connections.
     pub waiting: AtomicUsize,
-    /// Woken at a stop: nothing is accepted or read any more by its ordinary task.
-    pub stopping: Notify,
+    /// A stop has begun: nothing is accepted any more, and no datagram read, by its ordinary task.
+    pub stopping: watch::Sender<bool>,
 }
 
 /// Limits of input.
@@ -76,6 +76,15 @@ pub struct Listener {
     pub passed: bool,
     /// It was removed from the config: its task ends.
     pub leaving: Notify,
+}
+
+impl Inputs {
+    /// Waits for the beginning of a stop.
+    async fn stopped(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives as long as `self`, so this ends by a stop alone.
+        let _stopping = stopping.wait_for(|stopping| *stopping).await;
+    }
 }
 
 impl Listener {

@@ -32,7 +32,7 @@ impl Destination {
     pub(super) async fn run_file(&self, path: &Path) {
         let mut backoff = Backoff::new(self.spec.reconnect);
         let mut open = None;
-        loop {
+        while !self.is_gone() {
             match self.step_file(path, &mut open) {
                 Ok(Next::Again) => {
                     backoff.reset();

@@ -40,7 +40,7 @@ pub async fn accept(inputs: Arc<Inputs>, listener: Arc<Listener>) {
     tokio::select! {
         () = accept_for_ever(&inputs, &listener) => {}
         () = listener.leaving.notified() => {}
-        () = inputs.stopping.notified() => {}
+        () = inputs.stopped() => {}
     }
 }
 

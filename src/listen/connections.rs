@@ -50,8 +50,8 @@ pub struct State {
     pub splitter: Splitter,
     /// Whole lines that were read and found no room in a blocking ring.
     pub waiting: Vec<u8>,
-    /// Bytes read since the stream began (unix: meaningless); `None` until the first read here,
-    /// when it is what the ledger says and what is kept.
+    /// TCP: bytes read since the stream began. Unix, where nobody knows that: how often it was read.
+    /// `None` until the first read here, when it is what the ledger says and what is kept.
     pub received: Option<u64>,
     /// The table, by its address, and the blocking rings in it that the last batch went to.
     pub goes_to: (usize, Vec<usize>),
@@ -63,9 +63,16 @@ pub struct State {
     pub heir: bool,
     /// What is being discarded is the rest of a line that a killed worker had begun to read.
     pub cut: bool,
+    /// It is closed: who still holds it has nothing to read.
+    pub ended: bool,
     /// It was told what the first rejected line looks like.
     pub noted: bool,
 }
+
+/// Of a unix stream's offset: the bytes that are kept …
+const KEPT: u64 = 0xffff_ffff;
+/// … and above them how often it was read, as far as there is room below the flags.
+const READS: u64 = 0x0fff_ffff;
 
 /// What a crash cost a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,13 +112,24 @@ impl Connection {
 
     /// Adds what was just read.
     pub fn add_received(&self, state: &mut State, ledger: &Ledger, n: usize) {
-        let before = state.received.unwrap_or_else(|| {
-            let kept = state.splitter.carry().len() + state.waiting.len();
-            let offset = ledger.stream(self.slot).1;
-            state.cut = offset.cut && state.splitter.is_discarding();
-            offset.bytes + kept as u64
+        if state.received.is_none() {
+            self.continue_from(state, ledger.stream(self.slot).1);
+        }
+        let more = match self.kind {
+            Kind::Tcp => n as u64,
+            Kind::Unix => u64::from(n > 0),
+        };
+        state.received = Some(state.received.unwrap_or(0) + more);
+    }
+
+    /// Goes on at this offset with what is kept.
+    fn continue_from(&self, state: &mut State, offset: Offset) {
+        let kept = state.splitter.carry().len() + state.waiting.len();
+        state.cut = offset.cut && state.splitter.is_discarding();
+        state.received = Some(match self.kind {
+            Kind::Tcp => offset.bytes + kept as u64,
+            Kind::Unix => offset.bytes >> 32,
         });
-        state.received = Some(before + n as u64);
     }
 
     /// Goes on after a worker that didn't say where it was: the ledger knows what was queued, the
@@ -121,25 +139,14 @@ impl Connection {
     /// `mine`: the state of this process may be used if nobody has read since.
     fn recover(&self, state: &mut State, ledger: &Ledger, mine: bool) -> io::Result<Lost> {
         let (_, offset) = ledger.stream(self.slot);
-        let (read, known) = match self.kind {
-            Kind::Tcp => {
-                let read = bytes_read(&self.socket)?;
-                // A partial line of our own is good if it is just what lies between.
-                let kept = state.splitter.carry().len() + state.waiting.len();
-                (
-                    read - offset.bytes.min(read),
-                    mine && offset.bytes + kept as u64 == read,
-                )
-            }
-            Kind::Unix => {
-                let kept = (state.splitter.carry().len() + state.waiting.len()) as u64;
-                (
-                    offset.bytes,
-                    mine && !offset.receiving && kept == offset.bytes,
-                )
-            }
+        let kept = (state.splitter.carry().len() + state.waiting.len()) as u64;
+        let read = match self.kind {
+            Kind::Tcp => bytes_read(&self.socket)?.saturating_sub(offset.bytes),
+            Kind::Unix => offset.bytes & KEPT,
         };
-        if known {
+        // A state of our own is good if nobody has moved the offset since, and nobody has read.
+        let untouched = state.received.is_some() && offset == self.offset(state);
+        if mine && untouched && read == kept {
             return Ok(Lost::Nothing);
         }
         let clean = read == 0 && !offset.receiving;
@@ -151,7 +158,10 @@ impl Connection {
         };
         state.splitter = Splitter::restore(Vec::new(), discarding);
         state.cut = !clean || offset.cut;
-        state.received = Some(offset.bytes + if self.kind == Kind::Tcp { read } else { 0 });
+        state.received = Some(match self.kind {
+            Kind::Tcp => offset.bytes + read,
+            Kind::Unix => offset.bytes >> 32,
+        });
         Ok(if clean {
             Lost::Nothing
         } else {
@@ -171,7 +181,7 @@ impl Connection {
         let kept = (state.splitter.carry().len() + waiting) as u64;
         let bytes = match self.kind {
             Kind::Tcp => state.received.unwrap_or(kept) - kept,
-            Kind::Unix => kept,
+            Kind::Unix => (state.received.unwrap_or(0) & READS) << 32 | kept,
         };
         Offset {
             bytes,
@@ -267,8 +277,9 @@ impl Table {
 #[derive(Debug)]
 struct Inherited {
     bytes: Vec<u8>,
-    /// By slot: where the partial line lies, if there is one.
-    partials: Vec<Option<(bool, Range<usize>)>>,
+    /// By slot, for those that have a partial line: whether it is being discarded, how far the stream was accounted
+    /// for, where the bytes lie.
+    partials: Vec<Option<(bool, Offset, Range<usize>)>>,
 }
 
 impl Default for Connections {
@@ -291,21 +302,23 @@ impl Connections {
     pub fn state<'a>(&self, connection: &'a Connection) -> MutexGuard<'a, State> {
         let mut state = connection.state.lock().unwrap_or_else(|e| e.into_inner());
         if std::mem::take(&mut state.heir)
-            && let Some((discarding, bytes)) = self.inheritance(connection.slot)
+            && let Some((discarding, offset, bytes)) = self.inheritance(connection.slot)
         {
             let whole = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
             let (waiting, carry) = bytes.split_at(whole);
             state.splitter = Splitter::restore(carry.to_vec(), discarding);
             state.waiting = waiting.to_vec();
             state.marked = true;
+            connection.continue_from(&mut state, offset);
         }
         state
     }
 
-    fn inheritance(&self, slot: Slot) -> Option<(bool, &[u8])> {
+    fn inheritance(&self, slot: Slot) -> Option<(bool, Offset, &[u8])> {
         let inherited = self.inherited.get()?;
-        let (discarding, range) = inherited.partials.get(slot.number() as usize)?.as_ref()?;
-        Some((*discarding, &inherited.bytes[range.clone()]))
+        let (discarding, offset, range) =
+            inherited.partials.get(slot.number() as usize)?.as_ref()?;
+        Some((*discarding, *offset, &inherited.bytes[range.clone()]))
     }
 
     /// Notes whether a connection is inside of a line now. To be called with its state whenever that
@@ -362,8 +375,11 @@ impl Connections {
     pub fn remove(&self, cookie: u64) -> Option<Arc<Connection>> {
         let mut table = self.table();
         let gone = table.by_cookie.remove(&cookie)?;
-        table.set(gone.slot, 0, None);
-        self.set_mark(gone.slot.number(), false);
+        // Another connection may have the slot by now.
+        if table.cookies.get(gone.slot.number() as usize) == Some(&cookie) {
+            table.set(gone.slot, 0, None);
+            self.set_mark(gone.slot.number(), false);
+        }
         drop(table);
         self.closed.notify_waiters();
         Some(gone)
@@ -407,7 +423,7 @@ impl Connections {
         let state = connection.state.lock().unwrap_or_else(|e| e.into_inner());
         if state.heir {
             // It wasn't read in this worker's life: what it inherited is passed on.
-            if let Some((discarding, bytes)) = self.inheritance(slot) {
+            if let Some((discarding, _, bytes)) = self.inheritance(slot) {
                 frozen.partial(slot.number(), discarding, bytes, &[]);
             }
             return;
@@ -421,7 +437,7 @@ impl Connections {
     /// # Errors
     /// `InvalidData` when it isn't understood, or the connections that it held aren't exactly those
     /// that are here. Returns the links it held.
-    pub fn inherit(&self, state: Vec<u8>) -> io::Result<Vec<u64>> {
+    pub fn inherit(&self, state: Vec<u8>, ledger: &Ledger) -> io::Result<Vec<u64>> {
         let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
         let Frozen {
             slots,
@@ -447,7 +463,10 @@ impl Connections {
             let place = by_slot.get_mut(partial.slot as usize);
             let place = place.ok_or_else(|| invalid("a partial line of nobody".into()))?;
             let start = partial.bytes.as_ptr().addr() - state.as_ptr().addr();
-            *place = Some((partial.discarding, start..start + partial.bytes.len()));
+            let slot = Slot::from_number(partial.slot);
+            let offset = slot.map(|slot| ledger.stream(slot).1).unwrap_or_default();
+            let range = start..start + partial.bytes.len();
+            *place = Some((partial.discarding, offset, range));
             self.set_mark(partial.slot, true);
         }
         drop(partials);

@@ -119,6 +119,9 @@ fn step_inside(
     lane: &mut Lane,
     state: &mut State,
 ) -> Step {
+    if state.ended {
+        return Step::End;
+    }
     let snapshot = inputs.intake.snapshot.load();
     if !state.waiting.is_empty() {
         match feed_waiting(inputs, connection, &snapshot, lane, state) {
@@ -294,12 +297,12 @@ fn feed_waiting(
             Err(ring) => full = Some(ring),
         }
     }
-    // What a predecessor left waiting was not counted here.
-    let before = inputs.waiting.load(Ordering::Relaxed);
     let placed = waiting.len() - rest.len();
-    inputs
+    // What a predecessor left waiting was not counted here.
+    let less = |waiting: usize| Some(waiting.saturating_sub(placed));
+    let _before = inputs
         .waiting
-        .store(before.saturating_sub(placed), Ordering::Relaxed);
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     state.waiting = match placed {
         0 => waiting,
         _ => rest.to_vec(),
@@ -372,6 +375,7 @@ fn note_sample(inputs: &Inputs, connection: &Connection, reason: Reason, line: &
 
 /// The end of a stream: what isn't a whole line is not a line.
 fn end(inputs: &Inputs, connection: &Connection, lane: &mut Lane, state: &mut State) -> Step {
+    state.ended = true;
     if inputs.connections.remove(connection.cookie).is_none() {
         return Step::End;
     }

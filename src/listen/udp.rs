@@ -43,13 +43,18 @@ pub async fn read_datagrams(inputs: Arc<Inputs>, listener: Arc<Listener>) {
     tokio::select! {
         () = reading => {}
         () = listener.leaving.notified() => {}
-        () = inputs.stopping.notified() => {}
+        () = inputs.stopped() => {}
     }
 }
 
-/// Reads what has come, up to a batch.
+/// Reads what has come: as much as a socket's buffer holds, however much more comes meanwhile.
 pub fn drain(inputs: &Inputs, listener: &Listener) {
-    while matches!(step(inputs, listener), Step::Read) {}
+    const BATCHES: usize = 64;
+    for _ in 0..BATCHES {
+        if !matches!(step(inputs, listener), Step::Read) {
+            return;
+        }
+    }
 }
 
 fn step(inputs: &Inputs, listener: &Listener) -> Step {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::Begun;
 use super::offered::Offered;
@@ -50,12 +50,14 @@ pub(super) fn assemble(
         queues: std::mem::take(&mut offered.queues),
         resized: Vec::new(),
         respecified: Vec::new(),
+        fresh: Vec::new(),
     };
     let (table, destinations) = builder.table(&config)?;
     let leaving = builder.leaving()?;
     let Builder {
         resized,
         respecified,
+        fresh,
         ..
     } = builder;
     let object = |kind, name: &str| ledger.object(kind, name);
@@ -86,7 +88,7 @@ pub(super) fn assemble(
             idle_timeout: config.input.idle_timeout,
         },
         waiting: AtomicUsize::new(0),
-        stopping: Notify::new(),
+        stopping: watch::Sender::new(false),
     });
     let listeners = offered
         .listeners
@@ -111,6 +113,7 @@ pub(super) fn assemble(
         began: AtomicBool::new(false),
         resized: Mutex::new(resized),
         respecified,
+        fresh: Mutex::new(fresh),
         runtime,
     });
     for (item, socket) in offered.connections.drain(..) {
@@ -184,6 +187,7 @@ struct Builder<'a> {
     queues: HashMap<String, (u64, serde_json::Value, OwnedFd)>,
     resized: Vec<Resized>,
     respecified: Vec<Arc<Destination>>,
+    fresh: Vec<Arc<Destination>>,
 }
 
 impl Builder<'_> {
@@ -198,6 +202,9 @@ impl Builder<'_> {
                 takers.push((destinations.len(), matcher));
                 let held = self.queues.get(&spec.id).map(|(_, held, _)| held.clone());
                 let destination = Arc::new(self.destination(spec, &route.key)?);
+                if held.is_none() {
+                    self.fresh.push(destination.clone());
+                }
                 if held.is_some_and(|held| Ok(held) != serde_json::to_value(spec).map_err(drop)) {
                     self.respecified.push(destination.clone());
                 }

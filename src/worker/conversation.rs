@@ -113,6 +113,7 @@ async fn tick(relay: Arc<Relay>, link: Arc<Link>) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
+        relay.registry.try_flush();
         // A full socket says that the supervisor is behind, not that we hang.
         let _behind = link.try_send(&FromWorker::Tick, &[]);
         let now = crate::intake::now_ms();
@@ -160,11 +161,12 @@ impl Conversation {
                 }
                 self.link.send(&FromWorker::Taken { batch, count }, &[])?;
             }
-            FromSupervisor::Released { cookies, .. } => {
+            FromSupervisor::Released { cookies, queues } => {
                 for cookie in cookies {
                     self.relay.inputs.connections.remove(cookie);
                     self.offered.outbound.remove(&cookie);
                 }
+                self.queues_released(&queues)?;
             }
             FromSupervisor::Frozen => {
                 fault::point("on-frozen");
@@ -194,9 +196,12 @@ impl Conversation {
             FromSupervisor::Stop { timeout_ms } => self.stop(Duration::from_millis(timeout_ms), 0),
             FromSupervisor::Report { id } => {
                 let json = serde_json::to_vec(&report::view(&self.relay))?;
-                let memory = sys::memfd_with("baton-status", &json)?;
-                self.link
-                    .send(&FromWorker::Report { id }, &[memory.as_fd()])?;
+                // Out of descriptors, the status goes without its part.
+                let memory = sys::memfd_with("baton-status", &json)
+                    .inspect_err(|error| tracing::error!(%error, "the status can't be passed"))
+                    .ok();
+                let beside: Vec<_> = memory.iter().map(|memory| memory.as_fd()).collect();
+                self.link.send(&FromWorker::Report { id }, &beside)?;
             }
             FromSupervisor::History { generations } => *lock(&self.relay.history) = generations,
             FromSupervisor::Welcome { .. }
@@ -212,10 +217,11 @@ impl Conversation {
     fn admit_offered(&mut self) -> io::Result<()> {
         let relay = &self.relay;
         for (item, socket) in self.offered.connections.drain(..) {
-            let connection = relay.add_connection(&item, socket)?;
-            relay
-                .runtime
-                .spawn(read_stream(relay.inputs.clone(), connection));
+            if let Some(connection) = relay.add_connection(&item, socket)? {
+                relay
+                    .runtime
+                    .spawn(read_stream(relay.inputs.clone(), connection));
+            }
         }
         for (id, (size, spec, memory)) in self.offered.queues.drain() {
             let known = relay
@@ -234,9 +240,28 @@ impl Conversation {
         Ok(())
     }
 
+    /// The predecessor has let go of queues that it was emptying. Those that this config has again are ours now, and
+    /// the supervisor is to hold them still.
+    fn queues_released(&mut self, queues: &[String]) -> io::Result<()> {
+        let relay = &self.relay;
+        lock(&relay.leaving).retain(|d| !queues.contains(&d.spec.id));
+        for destination in &relay.destinations {
+            if queues.contains(&destination.spec.id) {
+                let item = assemble::queue_item(&destination.spec, destination.ring.size());
+                let memory = destination.ring.memory();
+                relay.registry.register(&[item], &[memory.as_fd()])?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes what the frozen worker said.
     fn take_over(&mut self, state: Vec<u8>) -> io::Result<()> {
-        let links = self.relay.inputs.connections.inherit(state)?;
+        let links = self
+            .relay
+            .inputs
+            .connections
+            .inherit(state, &self.relay.ledger)?;
         let outbound = &self.offered.outbound;
         // As many as I know, all of which I know: that is the same set.
         let known = links
@@ -256,6 +281,7 @@ impl Conversation {
 
     fn link_and_resize(&mut self) {
         self.relay.link_destinations(&mut self.offered.outbound);
+        self.relay.reset_fresh_rings();
         self.relay.resize_rings();
     }
 
@@ -315,7 +341,8 @@ impl Conversation {
         let relay = self.relay.clone();
         for gone in lock(&relay.listeners).extract_if(.., |l| leaving.contains(&l.cookie)) {
             tracing::info!(address = gone.address, "no longer listening");
-            gone.leaving.notify_waiters();
+            // One task listens, now or as soon as it begins.
+            gone.leaving.notify_one();
             if gone.kind == "http" {
                 relay.web.close(&gone);
             } else if gone.is_udp() {

@@ -42,6 +42,8 @@ pub(super) struct Relay {
     pub began: AtomicBool,
     /// Rings that will go on in memory of another size when they are found empty.
     pub resized: Mutex<Vec<Resized>>,
+    /// Those whose ring is in new memory.
+    pub fresh: Mutex<Vec<Arc<Destination>>>,
     /// Those that are configured otherwise than when their queue was registered.
     pub respecified: Vec<Arc<Destination>>,
     pub runtime: Handle,
@@ -95,7 +97,13 @@ impl Relay {
     }
 
     /// Adds a connection that was passed. Its task is the caller's to start.
-    pub fn add_connection(&self, item: &Item, socket: OwnedFd) -> std::io::Result<Arc<Connection>> {
+    ///
+    /// `None`: its slot in the ledger has another owner, so it was closed before it could be passed.
+    pub fn add_connection(
+        &self,
+        item: &Item,
+        socket: OwnedFd,
+    ) -> std::io::Result<Option<Arc<Connection>>> {
         let broken =
             |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
         let Item::Connection {
@@ -107,6 +115,11 @@ impl Relay {
             return Err(broken("not a connection"));
         };
         let slot = Slot::from_number(*slot).ok_or_else(|| broken("a slot out of range"))?;
+        if self.ledger.stream(slot).0 != *cookie {
+            let _gone = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
+            self.registry.release(*cookie);
+            return Ok(None);
+        }
         let kind = if listener.starts_with("tcp://") {
             Kind::Tcp
         } else {
@@ -115,10 +128,12 @@ impl Relay {
         let object = self
             .ledger
             .object(crate::ledger::Kind::Listener, listener)?;
-        let connection = Connection::new(*cookie, slot, kind, (listener, object), socket, true)?;
+        // Only what comes before this worker begins can have a partial line waiting for it.
+        let heir = !self.began.load(Ordering::SeqCst);
+        let connection = Connection::new(*cookie, slot, kind, (listener, object), socket, heir)?;
         let connection = Arc::new(connection);
         self.inputs.connections.insert(connection.clone());
-        Ok(connection)
+        Ok(Some(connection))
     }
 
     /// Gives each destination the connection that the ledger names. The others are let go of.
@@ -180,6 +195,14 @@ impl Relay {
                 bytes,
                 "lost by a crash: read, and not queued"
             );
+        }
+    }
+
+    /// Rings whose memory is new begin anew, whatever the ledger says of one of that name.
+    pub fn reset_fresh_rings(&self) {
+        let mut lane = self.inputs.gate.inside_closed();
+        for destination in lock(&self.fresh).drain(..) {
+            destination.ring.reset(&mut lane.writer);
         }
     }
 

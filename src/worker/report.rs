@@ -21,8 +21,9 @@ use crate::validate::Reason;
 pub(super) fn view(relay: &Relay) -> View {
     let mut listeners = listeners(relay);
     let mut totals = Totals::default();
-    for listener in &listeners {
-        add(&mut totals, &listener.totals);
+    // Those that the config no longer has count too: totals never go back.
+    for object in relay.ledger.all(crate::ledger::Kind::Listener) {
+        add(&mut totals, &listener_view(relay, "", "", object).totals);
     }
     listeners.sort_by(|a, b| a.address.cmp(&b.address));
     let snapshot = relay.inputs.intake.snapshot.load();

@@ -47,7 +47,7 @@ impl Stopping {
 
 async fn stop(relay: &Arc<Relay>, mut deadline: watch::Receiver<Instant>) -> String {
     relay.serving.store(false, Ordering::SeqCst);
-    relay.inputs.stopping.notify_waiters();
+    relay.inputs.stopping.send_replace(true);
     let unread = take_last_lines(relay).await;
     let destinations = relay.all_destinations();
     for destination in &destinations {
