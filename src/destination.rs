@@ -38,6 +38,8 @@ pub struct Destination {
     link: Mutex<Link>,
     health: Mutex<Health>,
     draining: AtomicBool,
+    /// Nothing is sent any more, and nothing connected.
+    given_up: AtomicBool,
     /// Woken when something outside has changed what the task has to do.
     changed: Notify,
 }
@@ -117,11 +119,12 @@ impl Destination {
                 error: None,
             }),
             draining: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
             changed: Notify::new(),
         }
     }
 
-    /// Serves it until the process ends.
+    /// Serves it until it is given up.
     pub async fn run(self: Arc<Self>) {
         match &self.spec.address {
             Address::Tcp { host, port, .. } => self.run_tcp(host, *port).await,
@@ -163,13 +166,17 @@ impl Destination {
         self.ring.acked() == self.ring.head()
     }
 
-    /// Gives up what isn't acknowledged and the connection. Returns the lines dropped.
+    /// Gives up what isn't acknowledged and the connection, for good. Returns the lines dropped.
     pub fn give_up(&self, reason: DropReason) -> u64 {
         let Some(mut lane) = self.gate.enter() else {
             return 0;
         };
         let lines = self.ring.discard(&mut lane.writer, reason);
-        self.close(&mut self.link());
+        let mut link = self.link();
+        self.given_up.store(true, Ordering::SeqCst);
+        self.close(&mut link);
+        drop(link);
+        self.changed.notify_one();
         lines
     }
 
@@ -179,6 +186,10 @@ impl Destination {
             .lock()
             .unwrap_or_else(|e| e.into_inner())
             .clone()
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::SeqCst)
     }
 
     fn is_draining(&self) -> bool {

@@ -63,7 +63,7 @@ enum Why {
 impl Destination {
     pub(super) async fn run_tcp(&self, host: &str, port: u16) {
         let mut backoff = Backoff::new(self.spec.reconnect);
-        loop {
+        while !self.is_given_up() {
             let adopted = self.socket().map(|(_, socket)| socket);
             let socket = match adopted {
                 Some(socket) => socket,
@@ -116,7 +116,7 @@ impl Destination {
             return Ok(None);
         };
         let mut link = self.link();
-        if link.socket.is_some() {
+        if link.socket.is_some() || self.is_given_up() {
             return Ok(None);
         }
         let cookie = sys::cookie(socket.as_fd())?;
