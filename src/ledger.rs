@@ -211,6 +211,16 @@ impl Ledger {
         ))
     }
 
+    /// All objects of a kind, those that no config has any more included.
+    pub fn objects(&self, kind: Kind) -> Vec<Object> {
+        let directory = self.directory.lock().unwrap_or_else(|e| e.into_inner());
+        let known = directory.known.iter();
+        known
+            .filter(|((of, _), _)| *of == kind)
+            .map(|(_, object)| *object)
+            .collect()
+    }
+
     /// Forgets objects that `keep` refuses, with their counts, once the directory is more than
     /// half full: names that came and went must not fill it for ever.
     pub fn reclaim(&self, keep: impl Fn(Object) -> bool) {
