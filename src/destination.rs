@@ -124,7 +124,7 @@ impl Destination {
         }
     }
 
-    /// Serves it until the process ends.
+    /// Serves it until it is given up.
     pub async fn run(self: Arc<Self>) {
         match &self.spec.address {
             Address::Tcp { host, port, .. } => self.run_tcp(host, *port).await,
@@ -166,7 +166,7 @@ impl Destination {
         self.ring.acked() == self.ring.head()
     }
 
-    /// Gives up what isn't acknowledged and the connection. Returns the lines dropped.
+    /// Gives up what isn't acknowledged and the connection, for good. Returns the lines dropped.
     pub fn give_up(&self, reason: DropReason) -> u64 {
         let Some(mut lane) = self.gate.enter() else {
             return 0;

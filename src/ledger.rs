@@ -211,11 +211,14 @@ impl Ledger {
         ))
     }
 
-    /// All objects of a kind that the ledger remembers.
-    pub fn all(&self, kind: Kind) -> Vec<Object> {
+    /// All objects of a kind, those that no config has any more included.
+    pub fn objects(&self, kind: Kind) -> Vec<Object> {
         let directory = self.directory.lock().unwrap_or_else(|e| e.into_inner());
-        let of_kind = directory.known.iter().filter(|((k, _), _)| *k == kind);
-        of_kind.map(|(_, object)| *object).collect()
+        let known = directory.known.iter();
+        known
+            .filter(|((of, _), _)| *of == kind)
+            .map(|(_, object)| *object)
+            .collect()
     }
 
     /// Forgets objects that `keep` refuses, with their counts, once the directory is more than

@@ -65,6 +65,9 @@ impl Worker {
                         path.display()
                     ));
                 }
+                // In the child the control socket takes CONTROL_FD before the program is started by its descriptor.
+                let exe = rustix::io::fcntl_dupfd_cloexec(&exe, sys::CONTROL_FD + 1)
+                    .map_err(|e| format!("cannot hold {}: {e}", path.display()))?;
                 Rc::new(exe)
             }
             Binary::Held(exe) => Rc::clone(exe),

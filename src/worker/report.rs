@@ -11,7 +11,7 @@ use crate::admin::samples::samples;
 use crate::admin::view::{DestinationView, ListenerView, RouteView, RuleView, Totals, View};
 use crate::destination::Destination;
 use crate::intake::now_ms;
-use crate::ledger::{Cell, Count, DropReason, Object};
+use crate::ledger::{Cell, Count, DropReason, Kind, Object};
 use crate::metrics;
 use crate::route::Patterns;
 use crate::spec::Full;
@@ -21,9 +21,9 @@ use crate::validate::Reason;
 pub(super) fn view(relay: &Relay) -> View {
     let mut listeners = listeners(relay);
     let mut totals = Totals::default();
-    // Those that the config no longer has count too: totals never go back.
-    for object in relay.ledger.all(crate::ledger::Kind::Listener) {
-        add(&mut totals, &listener_view(relay, "", "", object).totals);
+    // Those of listeners that have gone stay in the sum: totals never go back.
+    for object in relay.ledger.objects(Kind::Listener) {
+        add(&mut totals, &listener_totals(relay, object));
     }
     listeners.sort_by(|a, b| a.address.cmp(&b.address));
     let snapshot = relay.inputs.intake.snapshot.load();
@@ -76,7 +76,7 @@ fn listeners(relay: &Relay) -> Vec<ListenerView> {
     }
     // Those that came in on a listener that has gone.
     for (address, count) in connections {
-        if let Ok(object) = relay.ledger.object(crate::ledger::Kind::Listener, &address) {
+        if let Ok(object) = relay.ledger.object(Kind::Listener, &address) {
             let view = listener_view(relay, &address, "line", object);
             views.push(ListenerView {
                 connections: count,
@@ -89,9 +89,6 @@ fn listeners(relay: &Relay) -> Vec<ListenerView> {
 
 fn listener_view(relay: &Relay, address: &str, kind: &str, object: Object) -> ListenerView {
     let total = |count: Count| relay.ledger.total(object, count);
-    let rejected = Reason::ALL
-        .into_iter()
-        .map(|reason| (reason.as_str(), total(reason.into())));
     ListenerView {
         address: address.to_owned(),
         kind: kind.to_owned(),
@@ -100,16 +97,24 @@ fn listener_view(relay: &Relay, address: &str, kind: &str, object: Object) -> Li
         closed: total(Count::Closed),
         bytes: total(Count::Bytes),
         kernel_dropped: 0,
-        totals: Totals {
-            lines: total(Count::Lines),
-            rejected: rejected.filter(|(_, lines)| *lines > 0).collect(),
-            blocked: total(Count::Blocked),
-            unrouted: total(Count::Unrouted),
-            routed: total(Count::Routed),
-            copies: total(Count::Copies),
-            lost_by_crash_bytes: total(Count::LostByCrash),
-            unread_at_stop_bytes: total(Count::UnreadAtStop),
-        },
+        totals: listener_totals(relay, object),
+    }
+}
+
+fn listener_totals(relay: &Relay, object: Object) -> Totals {
+    let total = |count: Count| relay.ledger.total(object, count);
+    let rejected = Reason::ALL
+        .into_iter()
+        .map(|reason| (reason.as_str(), total(reason.into())));
+    Totals {
+        lines: total(Count::Lines),
+        rejected: rejected.filter(|(_, lines)| *lines > 0).collect(),
+        blocked: total(Count::Blocked),
+        unrouted: total(Count::Unrouted),
+        routed: total(Count::Routed),
+        copies: total(Count::Copies),
+        lost_by_crash_bytes: total(Count::LostByCrash),
+        unread_at_stop_bytes: total(Count::UnreadAtStop),
     }
 }
 

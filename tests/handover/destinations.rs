@@ -10,7 +10,7 @@ use crate::trial::{LIMIT, Loss, Trial};
 fn a_sink_that_hangs_holds_its_senders_back_and_loses_nothing_through_restarts() {
     let mut trial = Trial::with(|config| {
         let address = &mut config.destinations[0];
-        address.push_str(" queue=256KiB full=block");
+        address.push_str(" queue=1MiB full=block");
     });
     trial.load(baton::drill::Target::Tcp(trial.tcp), 2, 0);
     trial.sink.hang().unwrap();
@@ -23,7 +23,7 @@ fn a_sink_that_hangs_holds_its_senders_back_and_loses_nothing_through_restarts()
     let queued = status
         .number("/worker/destinations/0/queued_bytes")
         .unwrap();
-    assert!(queued <= 256 * 1024, "{queued}");
+    assert!(queued <= 1 << 20, "{queued}");
     trial.sink.resume().unwrap();
     trial.more(50_000);
     trial.reload();
@@ -36,10 +36,10 @@ fn a_sink_that_hangs_holds_its_senders_back_and_loses_nothing_through_restarts()
 #[test]
 fn a_sink_that_crawls_through_restarts() {
     let mut trial = Trial::with(|config| {
-        config.destinations[0].push_str(" queue=64KiB full=block");
+        config.destinations[0].push_str(" queue=1MiB full=block");
     });
     trial.load(baton::drill::Target::Tcp(trial.tcp), 2, 0);
-    trial.sink.slow(2_000_000).unwrap();
+    trial.sink.slow(4_000_000).unwrap();
     for _ in 0..5 {
         trial.reload();
         trial.more(500);
@@ -54,7 +54,7 @@ fn a_queue_changes_its_size() {
     let sink = trial.sink.address();
     trial.load_tcp();
     trial.settle_lines();
-    for size in ["64KiB", "16MiB", "1MiB"] {
+    for size in ["2MiB", "16MiB", "1MiB"] {
         trial.rewrite(|config| config.destinations[0] = format!("{sink} queue={size}"));
         trial.reload();
         trial.load_tcp();
