@@ -64,6 +64,8 @@ impl Destination {
     pub(super) async fn run_tcp(&self, host: &str, port: u16) {
         let mut backoff = Backoff::new(self.spec.reconnect);
         while !self.is_gone() {
+            // Before this worker serves, the connection of its predecessor is still to be taken over.
+            self.gate.opened().await;
             let adopted = self.socket().map(|(_, socket)| socket);
             let socket = match adopted {
                 Some(socket) => socket,
