@@ -24,6 +24,7 @@ pub struct Account {
     latency: Histogram,
     last: Duration,
     open: usize,
+    connections: u64,
 }
 
 /// The lines of one flow that arrived.
@@ -48,6 +49,7 @@ impl Account {
             latency: Histogram::new(),
             last: Duration::ZERO,
             open: 0,
+            connections: 0,
         }
     }
 
@@ -91,8 +93,14 @@ impl Account {
         self.open
     }
 
+    /// Connections that there ever were.
+    pub fn connections(&self) -> u64 {
+        self.connections
+    }
+
     pub(super) fn opened(&mut self) {
         self.open += 1;
+        self.connections += 1;
     }
 
     pub(super) fn closed(&mut self) {

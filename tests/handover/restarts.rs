@@ -53,7 +53,11 @@ fn the_outbound_connection_is_the_same_before_and_after() {
         trial.reload();
         assert_eq!(trial.sink.account().open(), 1);
     }
+    trial.faults("on-frozen exit\n");
+    trial.refused();
+    trial.faults("");
     let status = trial.settle(Loss::None);
+    assert_eq!(trial.sink.account().connections(), 1);
     assert_eq!(status.number("/worker/destinations/0/connects"), Some(1));
     assert_eq!(status.number("/worker/destinations/0/disconnects"), Some(0));
     trial.end_settled(&status, Loss::None);
