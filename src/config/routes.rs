@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::listen::Placed;
 use super::read::{Report, Section, Value};
@@ -16,6 +16,8 @@ use crate::spec::{
 struct Claims {
     keys: HashMap<String, usize>,
     ids: HashMap<String, usize>,
+    /// Two destinations would cut each other's lines in one file.
+    files: HashMap<PathBuf, usize>,
 }
 
 pub(super) fn compile(
@@ -168,6 +170,16 @@ fn destinations(
             );
         }
         let line = report.line(value.at);
+        if let Address::File(path) = &destination.address {
+            let first = *claims.files.entry(path.clone()).or_insert(line);
+            if first != line {
+                let path = path.display();
+                value.refuse(
+                    report,
+                    format!("expected a file of its own: line {first} writes to {path} too"),
+                );
+            }
+        }
         claims.ids.entry(destination.id.clone()).or_insert(line);
         kept.push(destination);
         places.push(value.at);

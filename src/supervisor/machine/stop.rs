@@ -14,6 +14,14 @@ impl Machine {
             return;
         }
         if mem::replace(&mut self.stopping, true) {
+            // Asked twice while a worker is still to come that could deliver: whoever asks has waited enough.
+            if let (None, Some(takeover)) = (self.serving, &self.takeover)
+                && takeover.step == Step::Loading
+            {
+                let new = takeover.new;
+                self.push(Action::Kill(new));
+                self.push(Action::Exit(1));
+            }
             return;
         }
         self.push(Action::Tell(State::Stopping));
