@@ -48,11 +48,12 @@ pub struct FrozenWriter {
 impl FrozenWriter {
     /// With the cookies of the connections, by slot.
     pub fn new(slots: &[u64]) -> FrozenWriter {
+        let mut bytes = Vec::with_capacity(8 * slots.len());
+        for cookie in slots {
+            bytes.extend_from_slice(&cookie.to_le_bytes());
+        }
         FrozenWriter {
-            slots: slots
-                .iter()
-                .flat_map(|cookie| cookie.to_le_bytes())
-                .collect(),
+            slots: bytes,
             partials: Vec::with_capacity(64 * slots.len()),
             ..FrozenWriter::default()
         }
@@ -66,12 +67,12 @@ impl FrozenWriter {
     /// Adds a connection that is inside of a line; the bytes come in two parts.
     pub fn partial(&mut self, slot: u32, discarding: bool, waiting: &[u8], carry: &[u8]) {
         self.count += 1;
-        self.partials.extend(slot.to_le_bytes());
+        self.partials.extend_from_slice(&slot.to_le_bytes());
         self.partials.push(u8::from(discarding));
         self.partials
             .extend(((waiting.len() + carry.len()) as u32).to_le_bytes());
-        self.partials.extend(waiting);
-        self.partials.extend(carry);
+        self.partials.extend_from_slice(waiting);
+        self.partials.extend_from_slice(carry);
     }
 
     /// All of it.
