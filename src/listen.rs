@@ -4,6 +4,7 @@
 //! looks there, and no task is woken for it.
 
 mod accept;
+mod connection;
 mod connections;
 mod stream;
 mod udp;
@@ -22,7 +23,8 @@ use crate::ledger::{Ledger, Object};
 use crate::sys::{Watched, watch};
 
 pub use accept::{accept, empty_accept_queue};
-pub use connections::{Connection, Connections, Kind, Lost};
+pub use connection::{Connection, Kind, Lost};
+pub use connections::Connections;
 pub use stream::{read_stream, read_to_end};
 pub use udp::{drain, read_datagrams};
 

@@ -14,14 +14,21 @@ use std::io;
 const MAGIC: u64 = u64::from_le_bytes(*b"BatonFz2");
 
 /// The state of a worker at the moment it stopped, as the successor reads it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Frozen<'a> {
     /// The cookie of the connection in each slot; 0: none.
     pub slots: Vec<u64>,
     /// The cookies of the connections to destinations.
     pub links: Vec<u64>,
     /// The connections that are inside of a line.
-    pub partials: Vec<Partial<'a>>,
+    pub partials: Partials<'a>,
+}
+
+/// The [`Partial`]s, each read when it is asked for. An error where they aren't of their form, or more follows.
+#[derive(Debug)]
+pub struct Partials<'a> {
+    reader: Reader<'a>,
+    left: u32,
 }
 
 /// A connection inside of a line.
@@ -75,23 +82,19 @@ impl FrozenWriter {
         self.partials.extend_from_slice(carry);
     }
 
-    /// All of it.
-    pub fn finish(self) -> Vec<u8> {
+    /// All of it, in the parts that it was collected in, one after the other.
+    pub fn finish(self) -> [Vec<u8>; 4] {
         let Self {
             slots,
             links,
             partials,
             count,
         } = self;
-        let mut out = Vec::with_capacity(20 + slots.len() + links.len() + partials.len());
-        out.extend(MAGIC.to_le_bytes());
+        let mut head = MAGIC.to_le_bytes().to_vec();
         for count in [slots.len() as u32 / 8, links.len() as u32 / 8, count] {
-            out.extend(count.to_le_bytes());
+            head.extend(count.to_le_bytes());
         }
-        out.extend(slots);
-        out.extend(links);
-        out.extend(partials);
-        out
+        [head, slots, links, partials]
     }
 }
 
@@ -99,7 +102,7 @@ impl<'a> Frozen<'a> {
     /// Reads it back.
     ///
     /// # Errors
-    /// `InvalidData` when it isn't of this form to the last byte.
+    /// `InvalidData` when it isn't of this form; what is wrong with a partial line is said when that is read.
     pub fn decode(bytes: &'a [u8]) -> io::Result<Frozen<'a>> {
         let mut reader = Reader { rest: bytes };
         if reader.u64()? != MAGIC {
@@ -107,30 +110,50 @@ impl<'a> Frozen<'a> {
         }
         let (slots, links, partials) = (reader.u32()?, reader.u32()?, reader.u32()?);
         let (slots, links) = (reader.u64s(slots)?, reader.u64s(links)?);
-        // A count is believed only as far as there are bytes.
-        let partials = (0..partials)
-            .map(|_| {
-                let slot = reader.u32()?;
-                let discarding = reader.take(1)?[0] != 0;
-                let len = reader.u32()?;
-                Ok(Partial {
-                    slot,
-                    discarding,
-                    bytes: reader.take(len as usize)?,
-                })
-            })
-            .collect::<io::Result<_>>()?;
-        if !reader.rest.is_empty() {
-            return Err(broken());
-        }
         Ok(Frozen {
             slots,
             links,
-            partials,
+            partials: Partials {
+                reader,
+                left: partials,
+            },
         })
     }
 }
 
+impl<'a> Partials<'a> {
+    fn read(&mut self) -> io::Result<Partial<'a>> {
+        let slot = self.reader.u32()?;
+        let discarding = self.reader.take(1)?[0] != 0;
+        let len = self.reader.u32()?;
+        Ok(Partial {
+            slot,
+            discarding,
+            bytes: self.reader.take(len as usize)?,
+        })
+    }
+}
+
+impl<'a> Iterator for Partials<'a> {
+    type Item = io::Result<Partial<'a>>;
+
+    fn next(&mut self) -> Option<io::Result<Partial<'a>>> {
+        let partial = match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                self.read()
+            }
+            None if self.reader.rest.is_empty() => return None,
+            None => Err(broken()),
+        };
+        if partial.is_err() {
+            (self.left, self.reader.rest) = (0, &[]);
+        }
+        Some(partial)
+    }
+}
+
+#[derive(Debug)]
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -171,6 +194,16 @@ mod tests {
 
     use super::*;
 
+    type Parts = (Vec<u64>, Vec<u64>, Vec<(u32, bool, Vec<u8>)>);
+
+    fn read(bytes: &[u8]) -> io::Result<Parts> {
+        let frozen = Frozen::decode(bytes)?;
+        let own = |p: Partial<'_>| (p.slot, p.discarding, p.bytes.to_vec());
+        let partials = frozen.partials.map(|p| p.map(own));
+        let partials = partials.collect::<io::Result<_>>()?;
+        Ok((frozen.slots, frozen.links, partials))
+    }
+
     proptest! {
         #[test]
         fn reads_back_what_was_written_and_nothing_else(
@@ -186,15 +219,11 @@ mod tests {
                 let (waiting, carry) = bytes.split_at(bytes.len() / 3);
                 writer.partial(*slot, *discarding, waiting, carry);
             }
-            let mut bytes = writer.finish();
-            let frozen = Frozen::decode(&bytes).unwrap();
-            prop_assert_eq!((&frozen.slots, &frozen.links), (&slots, &links));
-            let read: Vec<_> =
-                frozen.partials.iter().map(|p| (p.slot, p.discarding, p.bytes.to_vec())).collect();
-            prop_assert_eq!(&read, &partials);
-            prop_assert!(Frozen::decode(&bytes[..cut.index(bytes.len())]).is_err());
+            let mut bytes = writer.finish().concat();
+            prop_assert_eq!(read(&bytes).unwrap(), (slots, links, partials));
+            prop_assert!(read(&bytes[..cut.index(bytes.len())]).is_err());
             bytes.push(0);
-            prop_assert!(Frozen::decode(&bytes).is_err());
+            prop_assert!(read(&bytes).is_err());
         }
     }
 }

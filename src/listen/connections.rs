@@ -2,242 +2,26 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tokio::sync::Notify;
 
+use super::connection::{Connection, Lost, State};
 use crate::decode::split::Splitter;
 use crate::handover::{Frozen, FrozenWriter};
-use crate::ledger::{CONNECTIONS, Ledger, Object, Offset, Slot};
-use crate::sys::{self, Watched};
-
-/// Of which family a stream is: that decides what the kernel can tell of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The kernel counts the bytes received.
-    Tcp,
-    /// It doesn't.
-    Unix,
-}
-
-/// A client's connection.
-#[derive(Debug)]
-pub struct Connection {
-    /// SO_COOKIE.
-    pub cookie: u64,
-    /// Its place in the ledger.
-    pub slot: Slot,
-    /// Of which family it is.
-    pub kind: Kind,
-    /// The address it came in on.
-    pub listener: String,
-    /// That listener's counters.
-    pub object: Object,
-    /// Who it is, for people.
-    pub peer: String,
-    /// The socket.
-    pub socket: Watched,
-    state: Mutex<State>,
-}
-
-/// Where a connection is in its stream. Its lock is held by who reads it, inside of a lane.
-#[derive(Debug, Default)]
-pub struct State {
-    /// The line that hasn't ended yet.
-    pub splitter: Splitter,
-    /// Whole lines that were read and found no room in a blocking ring.
-    pub waiting: Vec<u8>,
-    /// TCP: bytes read since the stream began. Unix, where nobody knows that: how often it was read.
-    /// `None` until the first read here, when it is what the ledger says and what is kept.
-    pub received: Option<u64>,
-    /// The table, by its address, and the blocking rings in it that the last batch went to.
-    pub goes_to: (usize, Vec<usize>),
-    /// Something was read: larger reads are worth it.
-    pub warm: bool,
-    /// It is marked as being inside of a line.
-    pub marked: bool,
-    /// It hasn't looked yet whether a predecessor left it a partial line.
-    pub heir: bool,
-    /// What is being discarded is the rest of a line that a killed worker had begun to read.
-    pub cut: bool,
-    /// It is closed: who still holds it has nothing to read.
-    pub ended: bool,
-    /// It was told what the first rejected line looks like.
-    pub noted: bool,
-}
-
-/// Of a unix stream's offset: the bytes that are kept …
-const KEPT: u64 = 0xffff_ffff;
-/// … and above them how often it was read, as far as there is room below the flags.
-const READS: u64 = 0x0fff_ffff;
-
-/// What a crash cost a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// Nothing.
-    Nothing,
-    /// Bytes that were read and not queued; the rest of the line they end in will be discarded.
-    Bytes(u64),
-}
-
-impl Connection {
-    /// A connection at the beginning of its stream, or one that was passed (`heir`).
-    pub fn new(
-        cookie: u64,
-        slot: Slot,
-        kind: Kind,
-        listener: (&str, Object),
-        socket: OwnedFd,
-        heir: bool,
-    ) -> io::Result<Connection> {
-        let peer = peer_name(&socket);
-        Ok(Connection {
-            cookie,
-            slot,
-            kind,
-            listener: listener.0.to_owned(),
-            object: listener.1,
-            peer,
-            socket: sys::watch(socket)?,
-            state: Mutex::new(State {
-                heir,
-                warm: heir,
-                ..State::default()
-            }),
-        })
-    }
-
-    /// Adds what was just read.
-    pub fn add_received(&self, state: &mut State, ledger: &Ledger, n: usize) {
-        if state.received.is_none() {
-            self.continue_from(state, ledger.stream(self.slot).1);
-        }
-        let more = match self.kind {
-            Kind::Tcp => n as u64,
-            Kind::Unix => u64::from(n > 0),
-        };
-        state.received = Some(state.received.unwrap_or(0) + more);
-    }
-
-    /// Goes on at this offset with what is kept.
-    fn continue_from(&self, state: &mut State, offset: Offset) {
-        let kept = state.splitter.carry().len() + state.waiting.len();
-        state.cut = offset.cut && state.splitter.is_discarding();
-        state.received = Some(match self.kind {
-            Kind::Tcp => offset.bytes + kept as u64,
-            Kind::Unix => offset.bytes >> 32,
-        });
-    }
-
-    /// Goes on after a worker that didn't say where it was: the ledger knows what was queued, the
-    /// kernel what was read. What lies between is lost, and so is the rest of the line it ends in, so that no
-    /// wrong line is made.
-    ///
-    /// `mine`: the state of this process may be used if nobody has read since.
-    fn recover(&self, state: &mut State, ledger: &Ledger, mine: bool) -> io::Result<Lost> {
-        let (_, offset) = ledger.stream(self.slot);
-        let kept = (state.splitter.carry().len() + state.waiting.len()) as u64;
-        let read = match self.kind {
-            Kind::Tcp => bytes_read(&self.socket)?.saturating_sub(offset.bytes),
-            Kind::Unix => offset.bytes & KEPT,
-        };
-        // A state of our own is good if nobody has moved the offset since, and nobody has read.
-        let untouched = state.received.is_some() && offset == self.offset(state);
-        if mine && untouched && read == kept {
-            return Ok(Lost::Nothing);
-        }
-        let clean = read == 0 && !offset.receiving;
-        let discarding = !clean || offset.discarding;
-        *state = State {
-            warm: true,
-            marked: state.marked,
-            ..State::default()
-        };
-        state.splitter = Splitter::restore(Vec::new(), discarding);
-        state.cut = !clean || offset.cut;
-        state.received = Some(match self.kind {
-            Kind::Tcp => offset.bytes + read,
-            Kind::Unix => offset.bytes >> 32,
-        });
-        Ok(if clean {
-            Lost::Nothing
-        } else {
-            Lost::Bytes(read)
-        })
-    }
-
-    /// How far its stream is accounted for, for the ledger.
-    ///
-    /// Only after `add_received`.
-    pub fn offset(&self, state: &State) -> Offset {
-        self.offset_before(state, state.waiting.len())
-    }
-
-    /// The same, when so many bytes of whole lines wait.
-    pub fn offset_before(&self, state: &State, waiting: usize) -> Offset {
-        let kept = (state.splitter.carry().len() + waiting) as u64;
-        let bytes = match self.kind {
-            Kind::Tcp => state.received.unwrap_or(kept) - kept,
-            Kind::Unix => (state.received.unwrap_or(0) & READS) << 32 | kept,
-        };
-        Offset {
-            bytes,
-            discarding: state.splitter.is_discarding(),
-            receiving: false,
-            cut: state.cut,
-        }
-    }
-}
-
-/// Bytes of a TCP stream that were read by anyone: what arrived less what wasn't read, and less a
-/// FIN, which the kernel counts as a byte.
-fn bytes_read(socket: &Watched) -> io::Result<u64> {
-    const CLOSE: u8 = 7;
-    const CLOSE_WAIT: u8 = 8;
-    const LAST_ACK: u8 = 9;
-    let fd = socket.get_ref().as_fd();
-    // More may arrive between the two questions: ask until nothing did.
-    let (mut info, mut unread) = (sys::tcp_info(fd)?, sys::unread(fd)?);
-    loop {
-        let again = sys::tcp_info(fd)?;
-        if again == info {
-            break;
-        }
-        (info, unread) = (again, sys::unread(fd)?);
-    }
-    let fin = match info.state {
-        CLOSE_WAIT | LAST_ACK => 1,
-        // After a reset the error says whether a FIN had come first. Asking clears it, and
-        // the next read tells of the end all the same.
-        CLOSE => match rustix::net::sockopt::socket_error(fd)? {
-            Err(rustix::io::Errno::PIPE) => 1,
-            _ => 0,
-        },
-        _ => 0,
-    };
-    Ok(info.bytes_received.saturating_sub(unread + fin))
-}
-
-fn peer_name(socket: &OwnedFd) -> String {
-    let address = rustix::net::getpeername(socket).ok().flatten();
-    match address.and_then(|address| std::net::SocketAddr::try_from(address).ok()) {
-        Some(address) => address.to_string(),
-        None => "a unix socket".to_owned(),
-    }
-}
+use crate::ledger::{CONNECTIONS, Ledger, Offset, Slot};
 
 /// All clients of a worker.
 #[derive(Debug)]
 pub struct Connections {
     table: Mutex<Table>,
-    /// A bit for each slot: the connection is inside of a line, or has lines that wait for room. So a freeze
-    /// looks at those alone.
-    mid_line: Box<[AtomicU64]>,
+    /// Those inside of a line, or with lines that wait for room: a freeze looks at these alone.
+    mid_line: Slots,
     /// The partial lines of the predecessor. A connection takes its own when it is next read: not in the pause.
     inherited: OnceLock<Inherited>,
+    /// Those that haven't taken theirs yet: a freeze passes it on without touching the connection.
+    untaken: Slots,
     /// Woken when one has gone: accepting goes on.
     pub closed: Notify,
 }
@@ -250,6 +34,55 @@ struct Table {
     cookies: Vec<u64>,
     /// The search for a free slot begins here.
     next: usize,
+}
+
+/// A set of slots. Each of its connections is in one hand when it changes, so nothing is ordered by it.
+#[derive(Debug)]
+struct Slots(Box<[AtomicU64]>);
+
+impl Slots {
+    fn none() -> Slots {
+        Slots((0..CONNECTIONS / 64).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn place(&self, slot: u32) -> (&AtomicU64, u64) {
+        (&self.0[slot as usize / 64], 1 << (slot % 64))
+    }
+
+    fn insert(&self, slot: u32) {
+        let (word, bit) = self.place(slot);
+        word.fetch_or(bit, Ordering::Relaxed);
+    }
+
+    fn remove(&self, slot: u32) {
+        let (word, bit) = self.place(slot);
+        word.fetch_and(!bit, Ordering::Relaxed);
+    }
+
+    fn contains(&self, slot: u32) -> bool {
+        let (word, bit) = self.place(slot);
+        word.load(Ordering::Relaxed) & bit != 0
+    }
+
+    /// Replaces the first ones by those of these words.
+    fn set_first(&self, words: &[u64]) {
+        for (word, value) in self.0.iter().zip(words) {
+            word.store(*value, Ordering::Relaxed);
+        }
+    }
+
+    /// Those below `end` (rounded up), in order.
+    fn below(&self, end: usize) -> impl Iterator<Item = u32> {
+        let words = self.0.iter().take(end.div_ceil(64)).zip(0u32..);
+        words.flat_map(|(word, at)| {
+            let mut bits = word.load(Ordering::Relaxed);
+            std::iter::from_fn(move || {
+                let bit = (bits != 0).then(|| bits.trailing_zeros())?;
+                bits &= bits - 1;
+                Some(at * 64 + bit)
+            })
+        })
+    }
 }
 
 /// Taken by someone who is about to insert a connection.
@@ -277,17 +110,35 @@ impl Table {
 #[derive(Debug)]
 struct Inherited {
     bytes: Vec<u8>,
-    /// By slot, for those that have a partial line: whether it is being discarded, how far the stream was accounted
-    /// for, where the bytes lie.
-    partials: Vec<Option<(bool, Offset, Range<usize>)>>,
+    /// By slot.
+    portions: Vec<Portion>,
+}
+
+/// What one connection inherits: nothing, unless its slot is among the `untaken`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Portion {
+    /// How far the stream was accounted for when the predecessor stopped.
+    offset: Offset,
+    discarding: bool,
+    start: usize,
+    len: usize,
+}
+
+impl Inherited {
+    fn of(&self, slot: u32) -> (Portion, &[u8]) {
+        let portion = self.portions.get(slot as usize).copied();
+        let portion = portion.unwrap_or_default();
+        (portion, &self.bytes[portion.start..][..portion.len])
+    }
 }
 
 impl Default for Connections {
     fn default() -> Connections {
         Connections {
             table: Mutex::default(),
-            mid_line: (0..CONNECTIONS / 64).map(|_| AtomicU64::new(0)).collect(),
+            mid_line: Slots::none(),
             inherited: OnceLock::new(),
+            untaken: Slots::none(),
             closed: Notify::new(),
         }
     }
@@ -300,25 +151,21 @@ impl Connections {
 
     /// Where a connection is in its stream.
     pub fn state<'a>(&self, connection: &'a Connection) -> MutexGuard<'a, State> {
-        let mut state = connection.state.lock().unwrap_or_else(|e| e.into_inner());
-        if std::mem::take(&mut state.heir)
-            && let Some((discarding, offset, bytes)) = self.inheritance(connection.slot)
+        let mut state = connection.lock();
+        let slot = connection.slot.number();
+        if self.untaken.contains(slot)
+            && let Some(inherited) = self.inherited.get()
         {
+            self.untaken.remove(slot);
+            let (portion, bytes) = inherited.of(slot);
             let whole = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
             let (waiting, carry) = bytes.split_at(whole);
-            state.splitter = Splitter::restore(carry.to_vec(), discarding);
+            state.splitter = Splitter::restore(carry.to_vec(), portion.discarding);
             state.waiting = waiting.to_vec();
             state.marked = true;
-            connection.continue_from(&mut state, offset);
+            connection.continue_from(&mut state, portion.offset);
         }
         state
-    }
-
-    fn inheritance(&self, slot: Slot) -> Option<(bool, Offset, &[u8])> {
-        let inherited = self.inherited.get()?;
-        let (discarding, offset, range) =
-            inherited.partials.get(slot.number() as usize)?.as_ref()?;
-        Some((*discarding, *offset, &inherited.bytes[range.clone()]))
     }
 
     /// Notes whether a connection is inside of a line now. To be called with its state whenever that
@@ -329,16 +176,12 @@ impl Connections {
             || !state.waiting.is_empty();
         if mid_line != state.marked {
             state.marked = mid_line;
-            self.set_mark(connection.slot.number(), mid_line);
-        }
-    }
-
-    fn set_mark(&self, slot: u32, mid_line: bool) {
-        let (word, bit) = (&self.mid_line[slot as usize / 64], 1 << (slot % 64));
-        if mid_line {
-            word.fetch_or(bit, Ordering::Relaxed);
-        } else {
-            word.fetch_and(!bit, Ordering::Relaxed);
+            let slot = connection.slot.number();
+            if mid_line {
+                self.mid_line.insert(slot);
+            } else {
+                self.mid_line.remove(slot);
+            }
         }
     }
 
@@ -378,7 +221,8 @@ impl Connections {
         // Another connection may have the slot by now.
         if table.cookies.get(gone.slot.number() as usize) == Some(&cookie) {
             table.set(gone.slot, 0, None);
-            self.set_mark(gone.slot.number(), false);
+            self.mid_line.remove(gone.slot.number());
+            self.untaken.remove(gone.slot.number());
         }
         drop(table);
         self.closed.notify_waiters();
@@ -405,31 +249,20 @@ impl Connections {
         let table = self.table();
         let used = table.used();
         let mut frozen = FrozenWriter::new(used);
-        for (word, bits) in self.mid_line[..used.len().div_ceil(64)].iter().enumerate() {
-            let mut bits = bits.load(Ordering::Relaxed);
-            while bits != 0 {
-                let slot = word * 64 + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                if let Some(Some(connection)) = table.by_slot.get(slot) {
-                    self.freeze_one(connection, &mut frozen);
-                }
+        for slot in self.mid_line.below(used.len()) {
+            // Not read in this worker's life: what it would have inherited goes on as it came.
+            if self.untaken.contains(slot)
+                && let Some(inherited) = self.inherited.get()
+            {
+                let (portion, bytes) = inherited.of(slot);
+                frozen.partial(slot, portion.discarding, bytes, &[]);
+            } else if let Some(Some(connection)) = table.by_slot.get(slot as usize) {
+                let state = connection.lock();
+                let (carry, discarding) = (state.splitter.carry(), state.splitter.is_discarding());
+                frozen.partial(slot, discarding, &state.waiting, carry);
             }
         }
         frozen
-    }
-
-    fn freeze_one(&self, connection: &Connection, frozen: &mut FrozenWriter) {
-        let slot = connection.slot;
-        let state = connection.state.lock().unwrap_or_else(|e| e.into_inner());
-        if state.heir {
-            // It wasn't read in this worker's life: what it inherited is passed on.
-            if let Some((discarding, _, bytes)) = self.inheritance(slot) {
-                frozen.partial(slot.number(), discarding, bytes, &[]);
-            }
-            return;
-        }
-        let (carry, discarding) = (state.splitter.carry(), state.splitter.is_discarding());
-        frozen.partial(slot.number(), discarding, &state.waiting, carry);
     }
 
     /// Goes on where a predecessor was. `state` is what it sent.
@@ -458,21 +291,28 @@ impl Connections {
                 table.by_cookie.len(),
             )));
         }
-        let mut by_slot = vec![None; slots.len()];
-        for partial in &partials {
-            let place = by_slot.get_mut(partial.slot as usize);
-            let place = place.ok_or_else(|| invalid("a partial line of nobody".into()))?;
-            let start = partial.bytes.as_ptr().addr() - state.as_ptr().addr();
+        let mut portions = vec![Portion::default(); slots.len()];
+        let mut marks = vec![0; slots.len().div_ceil(64)];
+        for partial in partials {
+            let partial = partial?;
+            let place = portions.get_mut(partial.slot as usize);
             let slot = Slot::from_number(partial.slot);
-            let offset = slot.map(|slot| ledger.stream(slot).1).unwrap_or_default();
-            let range = start..start + partial.bytes.len();
-            *place = Some((partial.discarding, offset, range));
-            self.set_mark(partial.slot, true);
+            let (Some(place), Some(slot)) = (place, slot) else {
+                return Err(invalid("a partial line of nobody".into()));
+            };
+            *place = Portion {
+                offset: ledger.stream(slot).1,
+                discarding: partial.discarding,
+                start: partial.bytes.as_ptr().addr() - state.as_ptr().addr(),
+                len: partial.bytes.len(),
+            };
+            marks[partial.slot as usize / 64] |= 1 << (partial.slot % 64);
         }
-        drop(partials);
+        self.mid_line.set_first(&marks);
+        self.untaken.set_first(&marks);
         let inherited = Inherited {
             bytes: state,
-            partials: by_slot,
+            portions,
         };
         self.inherited
             .set(inherited)

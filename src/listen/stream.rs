@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::net::{RecvFlags, Shutdown, recv};
 use tokio::time::timeout;
 
-use super::connections::State;
+use super::connection::State;
 use super::{Connection, Inputs, Kind};
 use crate::decode::line::looks_like;
 use crate::gate::{Lane, READ};
@@ -213,7 +213,11 @@ fn read(
         note_sample(inputs, connection, Reason::TooLong, line);
     }
     let step = place(inputs, connection, snapshot, lane, state, split.whole, n);
-    Ok(Some(step))
+    Ok(Some(match step {
+        // Less came than there was room for: that was all, and the kernel will tell of more.
+        Step::Read if n < size => Step::Empty,
+        step => step,
+    }))
 }
 
 /// Places what a read has ended, or keeps it until there is room.

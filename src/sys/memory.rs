@@ -17,12 +17,16 @@ pub fn memfd(name: &str, len: u64) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// A sealed memfd that holds `bytes`: a message too large for a packet.
-pub fn memfd_with(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+/// A sealed memfd that holds these parts, one after the other: a message too large for a packet.
+pub fn memfd_with<P: AsRef<[u8]>>(name: &str, parts: &[P]) -> io::Result<OwnedFd> {
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    let mut at = 0;
-    while at < bytes.len() {
-        at += rustix::io::pwrite(&fd, &bytes[at..], at as u64)?;
+    let mut end = 0;
+    for part in parts {
+        let mut rest = part.as_ref();
+        while !rest.is_empty() {
+            let n = rustix::io::pwrite(&fd, rest, end)?;
+            (rest, end) = (&rest[n..], end + n as u64);
+        }
     }
     seal(fd.as_fd())?;
     Ok(fd)
@@ -295,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_sealed_message_reads_back_and_is_bounded() {
-        let fd = memfd_with("test", b"hello").unwrap();
+        let fd = memfd_with("test", &["he", "llo"]).unwrap();
         assert_eq!(read_memfd(fd.as_fd(), 5).unwrap(), b"hello");
         assert!(read_memfd(fd.as_fd(), 4).is_err());
         assert!(rustix::io::pwrite(&fd, b"x", 0).is_err(), "sealed");

@@ -52,7 +52,7 @@ pub(super) fn hold(begun: Begun) -> io::Result<i32> {
     relay.start_tasks();
     runtime.spawn(own_metrics::send_for_ever(relay.clone()));
     runtime.spawn(tick(relay.clone(), link.clone()));
-    let config = sys::memfd_with("baton-config", &relay.config.source)?;
+    let config = sys::memfd_with("baton-config", &[&relay.config.source])?;
     fault::point("before-ready");
     let ready = FromWorker::Ready {
         config_hash: relay.config_hash.clone(),
@@ -197,7 +197,7 @@ impl Conversation {
             FromSupervisor::Report { id } => {
                 let json = serde_json::to_vec(&report::view(&self.relay))?;
                 // Out of descriptors, the status goes without its part.
-                let memory = sys::memfd_with("baton-status", &json)
+                let memory = sys::memfd_with("baton-status", &[json])
                     .inspect_err(|error| tracing::error!(%error, "the status can't be passed"))
                     .ok();
                 let beside: Vec<_> = memory.iter().map(|memory| memory.as_fd()).collect();
@@ -287,17 +287,21 @@ impl Conversation {
 
     fn go(&mut self) {
         fault::point("on-go");
-        self.relay.open();
-        let link = self.link.clone();
+        let (relay, link) = (self.relay.clone(), self.link.clone());
+        let (opened, is_open) = std::sync::mpsc::sync_channel(1);
+        // By the runtime, so that it is seen to turn before it is to serve; and told from here, before all the tasks
+        // that the gate's opening wakes.
         self.relay.runtime.spawn(async move {
-            // One turn through the runtime's queue: the loops run.
-            tokio::task::yield_now().await;
+            relay.open();
             fault::point("before-running");
             if let Err(error) = link.send(&FromWorker::Running, &[]) {
                 tracing::error!(%error, "the supervisor can't be told");
             }
+            // This thread waits for it.
+            let _waits = opened.send(());
             fault::point("after-running");
         });
+        let _opened = is_open.recv();
     }
 
     fn freeze(&mut self, successor: u64) -> io::Result<()> {
@@ -310,7 +314,7 @@ impl Conversation {
         let memory = sys::memfd_with("baton-frozen", &frozen)?;
         self.link
             .send(&FromWorker::Frozen { successor }, &[memory.as_fd()])?;
-        let bytes = frozen.len();
+        let bytes: usize = frozen.iter().map(Vec::len).sum();
         tracing::debug!(
             closed_us = closed.as_micros() as u64,
             us = began.elapsed().as_micros() as u64,

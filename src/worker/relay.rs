@@ -128,9 +128,7 @@ impl Relay {
         let object = self
             .ledger
             .object(crate::ledger::Kind::Listener, listener)?;
-        // Only what comes before this worker begins can have a partial line waiting for it.
-        let heir = !self.began.load(Ordering::SeqCst);
-        let connection = Connection::new(*cookie, slot, kind, (listener, object), socket, heir)?;
+        let connection = Connection::new(*cookie, slot, kind, (listener, object), socket, true)?;
         let connection = Arc::new(connection);
         self.inputs.connections.insert(connection.clone());
         Ok(Some(connection))
@@ -151,7 +149,7 @@ impl Relay {
     }
 
     /// Stops all reading, writing and accepting, and tells what only this process knows.
-    pub fn freeze(&self) -> Vec<u8> {
+    pub fn freeze(&self) -> [Vec<u8>; 4] {
         self.serving.store(false, Ordering::SeqCst);
         self.inputs.gate.close();
         let mut frozen = self.inputs.connections.freeze();

@@ -1,0 +1,233 @@
+//! A client's connection, and where it is in its stream.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::decode::split::Splitter;
+use crate::ledger::{Ledger, Object, Offset, Slot};
+use crate::sys::{self, Watched};
+
+/// Of which family a stream is: that decides what the kernel can tell of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The kernel counts the bytes received.
+    Tcp,
+    /// It doesn't.
+    Unix,
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// SO_COOKIE.
+    pub cookie: u64,
+    /// Its place in the ledger.
+    pub slot: Slot,
+    /// Of which family it is.
+    pub kind: Kind,
+    /// The address it came in on.
+    pub listener: String,
+    /// That listener's counters.
+    pub object: Object,
+    /// Who it is, for people.
+    pub peer: String,
+    /// The socket.
+    pub socket: Watched,
+    state: Mutex<State>,
+}
+
+/// Where a connection is in its stream. Its lock is held by who reads it, inside of a lane.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The line that hasn't ended yet.
+    pub splitter: Splitter,
+    /// Whole lines that were read and found no room in a blocking ring.
+    pub waiting: Vec<u8>,
+    /// TCP: bytes read since the stream began. Unix, where nobody knows that: how often it was read.
+    /// `None` until the first read here, when it is what the ledger says and what is kept.
+    pub received: Option<u64>,
+    /// The table, by its address, and the blocking rings in it that the last batch went to.
+    pub goes_to: (usize, Vec<usize>),
+    /// Something was read: larger reads are worth it.
+    pub warm: bool,
+    /// It is marked as being inside of a line.
+    pub marked: bool,
+    /// What is being discarded is the rest of a line that a killed worker had begun to read.
+    pub cut: bool,
+    /// It is closed: who still holds it has nothing to read.
+    pub ended: bool,
+    /// It was told what the first rejected line looks like.
+    pub noted: bool,
+}
+
+/// Of a unix stream's offset: the bytes that are kept …
+const KEPT: u64 = 0xffff_ffff;
+/// … and above them how often it was read, as far as there is room below the flags.
+const READS: u64 = 0x0fff_ffff;
+
+/// What a crash cost a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// Nothing.
+    Nothing,
+    /// Bytes that were read and not queued; the rest of the line they end in will be discarded.
+    Bytes(u64),
+}
+
+impl Connection {
+    /// A connection at the beginning of its stream, or one that was `passed`.
+    pub fn new(
+        cookie: u64,
+        slot: Slot,
+        kind: Kind,
+        listener: (&str, Object),
+        socket: OwnedFd,
+        passed: bool,
+    ) -> io::Result<Connection> {
+        let peer = peer_name(&socket);
+        Ok(Connection {
+            cookie,
+            slot,
+            kind,
+            listener: listener.0.to_owned(),
+            object: listener.1,
+            peer,
+            socket: sys::watch(socket)?,
+            state: Mutex::new(State {
+                warm: passed,
+                ..State::default()
+            }),
+        })
+    }
+
+    /// Where it is in its stream, as far as this worker has read it; [`Connections::state`] knows the rest.
+    ///
+    /// [`Connections::state`]: super::Connections::state
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Adds what was just read.
+    pub fn add_received(&self, state: &mut State, ledger: &Ledger, n: usize) {
+        if state.received.is_none() {
+            self.continue_from(state, ledger.stream(self.slot).1);
+        }
+        let more = match self.kind {
+            Kind::Tcp => n as u64,
+            Kind::Unix => u64::from(n > 0),
+        };
+        state.received = Some(state.received.unwrap_or(0) + more);
+    }
+
+    /// Goes on at this offset with what is kept.
+    pub(super) fn continue_from(&self, state: &mut State, offset: Offset) {
+        let kept = state.splitter.carry().len() + state.waiting.len();
+        state.cut = offset.cut && state.splitter.is_discarding();
+        state.received = Some(match self.kind {
+            Kind::Tcp => offset.bytes + kept as u64,
+            Kind::Unix => offset.bytes >> 32,
+        });
+    }
+
+    /// Goes on after a worker that didn't say where it was: the ledger knows what was queued, the
+    /// kernel what was read. What lies between is lost, and so is the rest of the line it ends in, so that no
+    /// wrong line is made.
+    ///
+    /// `mine`: the state of this process may be used if nobody has read since.
+    pub(super) fn recover(
+        &self,
+        state: &mut State,
+        ledger: &Ledger,
+        mine: bool,
+    ) -> io::Result<Lost> {
+        let (_, offset) = ledger.stream(self.slot);
+        let kept = (state.splitter.carry().len() + state.waiting.len()) as u64;
+        let read = match self.kind {
+            Kind::Tcp => bytes_read(&self.socket)?.saturating_sub(offset.bytes),
+            Kind::Unix => offset.bytes & KEPT,
+        };
+        // A state of our own is good if nobody has moved the offset since, and nobody has read.
+        let untouched = state.received.is_some() && offset == self.offset(state);
+        if mine && untouched && read == kept {
+            return Ok(Lost::Nothing);
+        }
+        let clean = read == 0 && !offset.receiving;
+        let discarding = !clean || offset.discarding;
+        *state = State {
+            warm: true,
+            marked: state.marked,
+            ..State::default()
+        };
+        state.splitter = Splitter::restore(Vec::new(), discarding);
+        state.cut = !clean || offset.cut;
+        state.received = Some(match self.kind {
+            Kind::Tcp => offset.bytes + read,
+            Kind::Unix => offset.bytes >> 32,
+        });
+        Ok(if clean {
+            Lost::Nothing
+        } else {
+            Lost::Bytes(read)
+        })
+    }
+
+    /// How far its stream is accounted for, for the ledger.
+    ///
+    /// Only after `add_received`.
+    pub fn offset(&self, state: &State) -> Offset {
+        self.offset_before(state, state.waiting.len())
+    }
+
+    /// The same, when so many bytes of whole lines wait.
+    pub fn offset_before(&self, state: &State, waiting: usize) -> Offset {
+        let kept = (state.splitter.carry().len() + waiting) as u64;
+        let bytes = match self.kind {
+            Kind::Tcp => state.received.unwrap_or(kept) - kept,
+            Kind::Unix => (state.received.unwrap_or(0) & READS) << 32 | kept,
+        };
+        Offset {
+            bytes,
+            discarding: state.splitter.is_discarding(),
+            receiving: false,
+            cut: state.cut,
+        }
+    }
+}
+
+/// Bytes of a TCP stream that were read by anyone: what arrived less what wasn't read, and less a
+/// FIN, which the kernel counts as a byte.
+fn bytes_read(socket: &Watched) -> io::Result<u64> {
+    const CLOSE: u8 = 7;
+    const CLOSE_WAIT: u8 = 8;
+    const LAST_ACK: u8 = 9;
+    let fd = socket.get_ref().as_fd();
+    // More may arrive between the two questions: ask until nothing did.
+    let (mut info, mut unread) = (sys::tcp_info(fd)?, sys::unread(fd)?);
+    loop {
+        let again = sys::tcp_info(fd)?;
+        if again == info {
+            break;
+        }
+        (info, unread) = (again, sys::unread(fd)?);
+    }
+    let fin = match info.state {
+        CLOSE_WAIT | LAST_ACK => 1,
+        // After a reset the error says whether a FIN had come first. Asking clears it, and
+        // the next read tells of the end all the same.
+        CLOSE => match rustix::net::sockopt::socket_error(fd)? {
+            Err(rustix::io::Errno::PIPE) => 1,
+            _ => 0,
+        },
+        _ => 0,
+    };
+    Ok(info.bytes_received.saturating_sub(unread + fin))
+}
+
+fn peer_name(socket: &OwnedFd) -> String {
+    let address = rustix::net::getpeername(socket).ok().flatten();
+    match address.and_then(|address| std::net::SocketAddr::try_from(address).ok()) {
+        Some(address) => address.to_string(),
+        None => "a unix socket".to_owned(),
+    }
+}
