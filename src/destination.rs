@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use crate::gate::Gate;
 use crate::handover::Registry;
 use crate::ledger::{Cell, Count, DropReason};
-use crate::queue::Ring;
+use crate::queue::{Queue, Ring};
 use crate::spec::{self, Address};
 use crate::sys::{self, Watched};
 
@@ -32,7 +32,9 @@ pub struct Destination {
     /// The route it belongs to; empty for one that the config no longer has.
     pub route: String,
     /// Its queue.
-    pub ring: Arc<Ring>,
+    pub queue: Arc<Queue>,
+    /// The ring of it that is sent from.
+    ring: Arc<Ring>,
     gate: Arc<Gate>,
     registry: Arc<Registry>,
     link: Mutex<Link>,
@@ -102,14 +104,15 @@ impl Destination {
     pub fn new(
         spec: spec::Destination,
         route: &str,
-        ring: Arc<Ring>,
+        queue: Arc<Queue>,
         gate: Arc<Gate>,
         registry: Arc<Registry>,
     ) -> Destination {
         Destination {
             spec,
             route: route.to_owned(),
-            ring,
+            ring: queue.send.clone(),
+            queue,
             gate,
             registry,
             link: Mutex::default(),
@@ -146,7 +149,7 @@ impl Destination {
         }
         drop(link);
         self.changed.notify_one();
-        self.ring.taken_over();
+        self.queue.taken_over();
     }
 
     /// The connection in use and its cookie.
@@ -161,9 +164,9 @@ impl Destination {
         self.changed.notify_one();
     }
 
-    /// Whether everything is acknowledged.
+    /// Whether everything that is in memory is acknowledged.
     pub fn is_drained(&self) -> bool {
-        self.ring.acked() == self.ring.head()
+        self.queue.queued_bytes() == 0
     }
 
     /// Gives up what isn't acknowledged and the connection, for good. Returns the lines dropped.
@@ -173,7 +176,7 @@ impl Destination {
         };
         let mut link = self.link();
         self.gone.store(true, Ordering::SeqCst);
-        let lines = self.ring.discard(&mut lane.writer, reason);
+        let lines = self.queue.discard(&mut lane.writer, reason);
         self.close(&mut link);
         self.changed.notify_one();
         lines

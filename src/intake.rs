@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use crate::gate::Lane;
 use crate::ledger::{Count, DropReason, Object, Writer};
 use crate::pipeline::Batch;
-use crate::queue::{Append, Ring, WhenFull};
+use crate::queue::{Append, Queue, Ring};
 use crate::route::Table;
 use crate::validate::{Reason, Rules};
 
@@ -23,8 +23,8 @@ pub struct Snapshot {
     pub table: Table,
     /// What lines are held to.
     pub rules: Rules,
-    /// The ring of each destination.
-    pub rings: Vec<Arc<Ring>>,
+    /// The queue of each destination.
+    pub queues: Vec<Arc<Queue>>,
     /// The ledger's object of each route.
     pub routes: Vec<Object>,
     /// The ledger's object of each blocklist rule.
@@ -43,9 +43,9 @@ pub struct Intake {
 /// Whether a sender can be made to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// TCP and unix streams: while a blocking ring is full nothing is placed.
+    /// TCP and unix streams: while a queue that doesn't drop is full nothing is placed.
     Waits,
-    /// UDP: what a blocking ring has no room for is dropped and counted.
+    /// UDP: what such a queue has no room for is dropped and counted.
     Never,
 }
 
@@ -71,8 +71,8 @@ impl Intake {
         }
     }
 
-    /// Takes whole lines: all of them are placed and counted, in one commit with what `also` adds to it; or, when a blocking ring has no
-    /// room, nothing happened and that ring is returned.
+    /// Takes whole lines: all of them are placed and counted, in one commit with what `also` adds to it; or, when a queue that doesn't
+    /// drop has no room, nothing happened and that ring is returned.
     pub fn feed(
         &self,
         snapshot: &Snapshot,
@@ -89,28 +89,23 @@ impl Intake {
             (now_ms / 1000) as u32,
             lines,
         );
-        let mut appends = lock_rings(snapshot, batch);
+        let mut appends = lock_queues(snapshot, batch);
         if origin.patience == Patience::Waits {
             for (at, append) in &appends {
-                let (placed, ring) = (
-                    &batch.placed()[*at],
-                    &snapshot.rings[batch.placed()[*at].destination],
-                );
-                if ring.when_full() == WhenFull::Block && placed.bytes as u64 > append.room() {
-                    return Err(ring.clone());
+                let placed = &batch.placed()[*at];
+                let queue = &snapshot.queues[placed.destination];
+                if placed.bytes as u64 > append.room() && queue.drops().is_none() {
+                    return Err(queue.ring_of(append).clone());
                 }
             }
         }
         for (at, append) in &mut appends {
             let placed = &batch.placed()[*at];
-            let ring = &snapshot.rings[placed.destination];
+            let queue = &snapshot.queues[placed.destination];
             let dropped = push(append, batch, lines, &placed.spans);
-            writer.add(ring.counts(), Count::Given, placed.lines);
-            let reason = match ring.when_full() {
-                WhenFull::Drop => DropReason::Full,
-                WhenFull::Block => DropReason::FullUdp,
-            };
-            writer.add(ring.counts(), reason, dropped);
+            writer.add(queue.counts(), Count::Given, placed.lines);
+            let reason = queue.drops().unwrap_or(DropReason::FullUdp);
+            writer.add(queue.counts(), reason, dropped);
             append.publish(writer, now_ms);
         }
         count(snapshot, batch, writer, origin.listener);
@@ -140,14 +135,14 @@ impl Intake {
     }
 }
 
-/// Takes the locks of the rings that get something: in one order for all threads and tables.
-fn lock_rings<'a>(snapshot: &'a Snapshot, batch: &Batch) -> Vec<(usize, Append<'a>)> {
-    let ring = |at: &usize| &snapshot.rings[batch.placed()[*at].destination];
+/// Takes the right to write to the queues that get something: in one order for all threads and tables.
+fn lock_queues<'a>(snapshot: &'a Snapshot, batch: &Batch) -> Vec<(usize, Append<'a>)> {
+    let queue = |at: &usize| &snapshot.queues[batch.placed()[*at].destination];
     let mut order: Vec<usize> = (0..batch.placed().len()).collect();
-    order.sort_unstable_by_key(|at| ring(at).cells());
+    order.sort_unstable_by_key(|at| queue(at).counts());
     order
         .into_iter()
-        .map(|at| (at, ring(&at).append()))
+        .map(|at| (at, queue(&at).append(batch.placed()[at].bytes as u64)))
         .collect()
 }
 

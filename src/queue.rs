@@ -1,367 +1,250 @@
-//! The queue of a destination: a ring of whole lines in a memfd.
+//! The queue of a destination: two [rings](Ring) of whole lines in one memfd.
 //!
-//! It is the send queue, the re-send buffer after a lost connection, and what a successor takes
-//! over, all in one: bytes stay where they are until TCP has acknowledged them.
+//! The **send** ring is the send queue, the re-send buffer after a lost connection, and what a successor takes over, all in one:
+//! bytes stay where they are until TCP has acknowledged them. While the destination is down or slow, new lines go to the
+//! **intake** ring instead; the [spool](crate::spool) empties that into the database, and fills the send ring from there.
+//! Which of the two takes new lines is a word of the ledger, `Spooling`, that changes in the commit of the batch that turns it:
+//! so lines keep their order, and a successor knows where it is.
 //!
 //! ```text
-//!   tail ≤ acked ≤ head        positions in bytes since the ring exists, they only grow
-//!   |      |       |
-//!   |      |       end of the newest line
-//!   |      beginning of the oldest line that the peer hasn't acknowledged
-//!   beginning of the oldest line that is kept (earlier than `acked` with `resend`)
-//! ```
+//!   new lines ──► send ──────────────► the wire        not spooling
 //!
-//! The positions live in the [ledger](crate::ledger), so that lines, their counters and the stream offset
-//! they came from move in one commit. Writers hold the ring's lock from the copying to the commit; `acked` and
-//! `tail` are moved by the destination alone.
+//!   new lines ──► intake ──► spool ──► send ──► …      spooling; without a spool between, when that is empty
+//! ```
 
 mod age;
+mod ring;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use crate::ledger::{Cell, Count, DropReason, Kind, Ledger, Object, Writer};
-use crate::sys::MappedRing;
+use crate::ledger::{Cell, DropReason, Kind, Ledger, Object, Writer};
 
 pub use age::Ages;
+pub use ring::{Append, Ring};
 
-/// What a ring does with lines it has no room for.
+/// What a queue does with lines it has no room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
+    /// They go to the spool.
+    Spool,
     /// Their senders wait.
     Block,
     /// They are dropped and counted.
     Drop,
 }
 
-/// A destination's ring, and where its counters are.
+/// How a queue is configured.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// What happens to lines it has no room for.
+    pub when_full: WhenFull,
+    /// Bytes that are kept after they were acknowledged.
+    pub resend: u64,
+    /// New lines pass those of the spool while the send ring has room.
+    pub live_first: bool,
+}
+
+/// A destination's queue.
 #[derive(Debug)]
-pub struct Ring {
-    ledger: Arc<Ledger>,
-    cells: Object,
-    counts: Object,
-    map: MappedRing,
+pub struct Queue {
+    /// To the wire.
+    pub send: Arc<Ring>,
+    /// To the spool.
+    pub intake: Arc<Ring>,
+    policy: Policy,
     memory: Mutex<Arc<OwnedFd>>,
-    when_full: WhenFull,
-    resend: u64,
-    lock: Mutex<Ages>,
-    /// The destination sleeps until the head has come here: the writer that gets there wakes it.
-    wake_at: AtomicU64,
-    /// Woken when there are lines to send.
-    pub filled: Notify,
-    /// Woken when a ring that was above its mark is below it.
-    pub drained: Notify,
+    /// The spool is full or broken, and its policy is to drop what is new.
+    dropping: AtomicBool,
 }
 
-/// The right to write to a ring.
-#[derive(Debug)]
-pub struct Append<'a> {
-    ring: &'a Ring,
-    ages: MutexGuard<'a, Ages>,
-    start: u64,
-    head: u64,
-    lines: u64,
+/// The memory that a queue needs whose rings have this size.
+pub fn memory_for(size: u64) -> u64 {
+    2 * size
 }
 
-impl Ring {
-    /// A ring over a memfd; its positions are those in the ledger under the destination's `id`.
+impl Queue {
+    /// A queue over a memfd of [`memory_for`] `size` bytes; its positions are those in the ledger under the destination's `id`.
     ///
     /// # Errors
     /// When the memfd doesn't fit `size` or the ledger is full.
     pub fn open(
-        ledger: Arc<Ledger>,
+        ledger: &Arc<Ledger>,
         id: &str,
         memory: OwnedFd,
         size: u64,
-        when_full: WhenFull,
-        resend: u64,
-    ) -> io::Result<Ring> {
-        let size = usize::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let cells = ledger.object(Kind::Queue, id)?;
-        let counts = ledger.object(Kind::Destination, id)?;
-        let map = MappedRing::map(memory.as_fd(), size)?;
-        let oldest = ledger.cell(cells, Cell::OldestAt);
-        let ages = Ages::new(ledger.cell(cells, Cell::Acked), oldest);
-        Ok(Ring {
-            ledger,
-            cells,
-            counts,
-            map,
+        policy: Policy,
+    ) -> io::Result<Queue> {
+        let ring = |kind, offset, resend| {
+            Ring::open(
+                ledger.clone(),
+                (kind, id),
+                memory.as_fd(),
+                offset,
+                size,
+                resend,
+            )
+        };
+        Ok(Queue {
+            send: Arc::new(ring(Kind::Queue, 0, policy.resend)?),
+            intake: Arc::new(ring(Kind::Intake, size, 0)?),
+            policy,
             memory: Mutex::new(Arc::new(memory)),
-            when_full,
-            resend,
-            lock: Mutex::new(ages),
-            wake_at: AtomicU64::new(u64::MAX),
-            filled: Notify::new(),
-            drained: Notify::new(),
+            dropping: AtomicBool::new(false),
         })
     }
 
     /// The destination's counters in the ledger.
     pub fn counts(&self) -> Object {
-        self.counts
+        self.send.counts()
     }
 
-    /// The ring's cells in the ledger.
-    pub fn cells(&self) -> Object {
-        self.cells
+    /// The ring that this right is for.
+    pub fn ring_of(&self, append: &Append<'_>) -> &Arc<Ring> {
+        match std::ptr::eq(append.ring(), &*self.send) {
+            true => &self.send,
+            false => &self.intake,
+        }
     }
 
-    /// A cell of the ring.
-    pub fn cell(&self, cell: Cell) -> u64 {
-        self.ledger.cell(self.cells, cell)
+    /// How it is configured.
+    pub fn policy(&self) -> Policy {
+        self.policy
     }
 
-    /// The policy.
-    pub fn when_full(&self) -> WhenFull {
-        self.when_full
-    }
-
-    /// Its capacity in bytes.
+    /// The size of each of its rings.
     pub fn size(&self) -> u64 {
-        self.map.size() as u64
+        self.send.size()
     }
 
-    /// End of the newest line.
-    #[inline]
-    pub fn head(&self) -> u64 {
-        self.cell(Cell::Head)
+    /// Whether new lines go to the intake ring.
+    pub fn is_spooling(&self) -> bool {
+        self.send.cell(Cell::Spooling) != 0
     }
 
-    /// Beginning of the oldest line that isn't acknowledged.
-    #[inline]
-    pub fn acked(&self) -> u64 {
-        self.cell(Cell::Acked)
-    }
-
-    /// Beginning of the oldest line that is kept.
-    #[inline]
-    pub fn tail(&self) -> u64 {
-        self.cell(Cell::Tail)
-    }
-
-    /// Bytes that fit now.
-    pub fn room(&self) -> u64 {
-        // Two loads: a tail read after the head may have passed it.
-        self.size() - self.head().saturating_sub(self.tail()).min(self.size())
-    }
-
-    /// Lines that aren't acknowledged.
-    pub fn queued_lines(&self) -> u64 {
-        // Out first: both only grow, and out never passes in.
-        let out = self.cell(Cell::LinesOut);
-        self.cell(Cell::LinesIn).saturating_sub(out)
-    }
-
-    /// Whether senders whose lines come here should wait: a blocking ring that is half full. The other half
-    /// is the reserve for batches that are in hand.
-    pub fn is_above_mark(&self) -> bool {
-        self.when_full == WhenFull::Block
-            && self.head().saturating_sub(self.acked()) > (self.size() - self.resend) / 2
-    }
-
-    /// Published bytes from `position` on, at most `max`.
-    pub fn bytes(&self, position: u64, max: usize) -> &[u8] {
-        let len = self.head().saturating_sub(position).min(max as u64) as usize;
-        self.map.bytes(position, len)
-    }
-
-    /// Whether nothing is kept: the memory may be replaced.
+    /// Whether nothing is kept in memory: that may be replaced.
     pub fn is_empty(&self) -> bool {
-        self.tail() == self.head()
-    }
-
-    /// Goes on in another memfd, which has the ring's content (none, if it is empty). Only while
-    /// the gate is closed.
-    ///
-    /// # Errors
-    /// As `open`; then nothing has changed.
-    pub fn replace_memory(&self, memory: OwnedFd, size: u64) -> io::Result<()> {
-        let size = usize::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
-        self.map.replace(memory.as_fd(), size)?;
-        *self.memory.lock().unwrap_or_else(|e| e.into_inner()) = Arc::new(memory);
-        Ok(())
+        self.send.is_empty() && self.intake.is_empty()
     }
 
     /// The memfd.
     pub fn memory(&self) -> Arc<OwnedFd> {
-        self.memory
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .clone()
+        let memory = self.memory.lock().unwrap_or_else(|e| e.into_inner());
+        memory.clone()
     }
 
-    /// Takes the right to write.
-    pub fn append(&self) -> Append<'_> {
-        let ages = self.lock.lock().unwrap_or_else(|e| e.into_inner());
-        let head = self.head();
-        Append {
-            ring: self,
-            ages,
-            start: head,
-            head,
-            lines: 0,
-        }
-    }
-
-    /// The destination is going to sleep on `filled` until the head has come to `position`. False
-    /// when it is there already: then it isn't to sleep.
-    pub fn sleep_until(&self, position: u64) -> bool {
-        self.wake_at.store(position, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if self.head() >= position {
-            self.wake_at.store(u64::MAX, Ordering::SeqCst);
-            return false;
-        }
-        true
-    }
-
-    /// Goes on where another process has moved the positions to, and wakes everybody who waits
-    /// for this ring.
-    pub fn taken_over(&self) {
-        let oldest = self.cell(Cell::OldestAt);
-        *self.lock.lock().unwrap_or_else(|e| e.into_inner()) = Ages::new(self.acked(), oldest);
-        self.wake_at.store(u64::MAX, Ordering::SeqCst);
-        self.filled.notify_one();
-        self.drained.notify_waiters();
-    }
-
-    /// The peer has acknowledged everything before `position` (the file has it): whole lines are
-    /// counted and leave.
-    pub fn acknowledge(&self, writer: &mut Writer, position: u64) {
-        let (acked, head) = (self.acked(), self.head());
-        let position = position.min(head);
-        if position <= acked {
-            return;
-        }
-        let fresh = self.map.bytes(acked, (position - acked) as usize);
-        let Some(end) = memchr::memrchr(b'\n', fresh) else {
-            return;
-        };
-        let lines = memchr::memchr_iter(b'\n', &fresh[..=end]).count() as u64;
-        let now_acked = acked + end as u64 + 1;
-        writer.add(self.counts, Count::Acknowledged, lines);
-        self.leave(writer, now_acked, lines);
-    }
-
-    /// Drops everything that isn't acknowledged. Returns how many lines that were.
-    pub fn discard(&self, writer: &mut Writer, reason: DropReason) -> u64 {
-        let _nobody_pushes = self.lock.lock().unwrap_or_else(|e| e.into_inner());
-        let lines = self.queued_lines();
-        writer.add(self.counts, reason, lines);
-        self.leave(writer, self.head(), lines);
-        lines
+    /// Goes on in another memfd, which has the rings' content (none, if they are empty). Only while
+    /// the gate is closed.
+    ///
+    /// # Errors
+    /// As `open`; then nothing has changed that matters.
+    pub fn replace_memory(&self, memory: OwnedFd, size: u64) -> io::Result<()> {
+        self.send.replace_memory(memory.as_fd(), 0, size)?;
+        self.intake.replace_memory(memory.as_fd(), size, size)?;
+        *self.memory.lock().unwrap_or_else(|e| e.into_inner()) = Arc::new(memory);
+        Ok(())
     }
 
     /// Begins anew: the memory is new, and what the positions speak of is not in it.
     pub fn reset(&self, writer: &mut Writer) {
-        let (head, lines) = (self.head(), self.queued_lines());
-        writer.add(self.counts, DropReason::Removed, lines);
-        for cell in [Cell::Acked, Cell::Tail, Cell::SentUpTo] {
-            writer.set(self.cells, cell, head);
-        }
-        writer.set(self.cells, Cell::LinesOut, self.cell(Cell::LinesIn));
-        for cell in [Cell::Link, Cell::OldestAt] {
-            writer.set(self.cells, cell, 0);
-        }
-        writer.commit();
+        self.send.reset(writer);
+        self.intake.reset(writer);
     }
 
-    /// Moves `acked` to `position`, and the tail behind it. Commits.
-    fn leave(&self, writer: &mut Writer, position: u64, lines: u64) {
-        let above = self.is_above_mark();
-        writer.set(self.cells, Cell::Acked, position);
-        writer.set(
-            self.cells,
-            Cell::LinesOut,
-            self.cell(Cell::LinesOut) + lines,
-        );
-        writer.set(self.cells, Cell::Tail, self.tail_for(position));
-        writer.commit();
-        if above && !self.is_above_mark() {
-            self.drained.notify_waiters();
+    /// Drops everything that isn't acknowledged. Returns how many lines that were.
+    pub fn discard(&self, writer: &mut Writer, reason: DropReason) -> u64 {
+        self.send.discard(writer, reason) + self.intake.discard(writer, reason)
+    }
+
+    /// Goes on where another process has moved the positions to.
+    pub fn taken_over(&self) {
+        self.send.taken_over();
+        self.intake.taken_over();
+    }
+
+    /// Whom to wake when there is something to do for the spool.
+    pub fn attach_spool(&self, wanted: &Arc<Notify>) {
+        self.send.set_wanted(wanted.clone());
+        self.intake.set_wanted(wanted.clone());
+    }
+
+    /// Whether lines that find no room are dropped now, whatever the policy says while all is well.
+    pub fn set_dropping(&self, dropping: bool) {
+        self.dropping.store(dropping, Ordering::Relaxed);
+    }
+
+    /// The most that the send ring holds of lines that didn't come from the spool, so that a slow destination is seen in time.
+    fn high_mark(&self) -> u64 {
+        self.send.capacity() / 4 * 3
+    }
+
+    /// Takes the right to write so many bytes, to the ring whose turn it is.
+    pub fn append(&self, bytes: u64) -> Append<'_> {
+        let send = self.send.append();
+        let spooling = self.is_spooling();
+        let fits = || self.send.used() + bytes <= self.high_mark() && bytes <= send.room();
+        let turns = match (spooling, self.policy.when_full) {
+            (false, WhenFull::Spool) if !fits() => true,
+            (false, _) => return send,
+            (true, _) if self.policy.live_first && fits() => return send,
+            (true, _) => false,
+        };
+        // Taken before the other is let go of: nobody turns the queue back between the two.
+        let intake = self.intake.append();
+        if turns {
+            intake.turning(&self.send)
+        } else {
+            intake
         }
     }
 
-    /// Where the kept lines begin when everything before `acked` is acknowledged.
-    fn tail_for(&self, acked: u64) -> u64 {
-        let (tail, wanted) = (self.tail(), acked.saturating_sub(self.resend));
-        if self.resend == 0 {
-            return acked;
+    /// Why lines that find no room are dropped instead of making their sender wait; `None`: they aren't.
+    pub fn drops(&self) -> Option<DropReason> {
+        match self.policy.when_full {
+            WhenFull::Drop => Some(DropReason::Full),
+            _ if self.dropping.load(Ordering::Relaxed) => Some(DropReason::SpoolFull),
+            _ => None,
         }
-        if wanted <= tail {
-            return tail;
-        }
-        // The first beginning of a line at or after `wanted`.
-        let from = wanted - 1;
-        let kept = self.map.bytes(from, (acked - from) as usize);
-        memchr::memchr(b'\n', kept).map_or(acked, |at| from + at as u64 + 1)
     }
 
-    /// When the oldest line that isn't acknowledged came in (ms since 1970); `None` when there is
-    /// none. Notes it in the ledger, for a successor. To be called about once a second.
+    /// The ring for which senders whose lines come here should wait.
+    pub fn holds_senders(&self) -> Option<&Arc<Ring>> {
+        if self.drops().is_some() {
+            return None;
+        }
+        let ring = match (self.is_spooling(), self.policy.when_full) {
+            (true, _) => &self.intake,
+            (false, WhenFull::Block) => &self.send,
+            (false, _) => return None,
+        };
+        ring.is_above_mark().then_some(ring)
+    }
+
+    /// When the oldest line in memory that isn't acknowledged came in (ms since 1970); noted in the ledger too. To be
+    /// called about once a second.
     pub fn note_age(&self, writer: &mut Writer, now_ms: u64) -> Option<u64> {
-        let mut ages = self.lock.lock().unwrap_or_else(|e| e.into_inner());
-        let oldest = ages.oldest(self.acked(), self.head());
-        ages.mark(self.head(), now_ms);
-        drop(ages);
-        let value = oldest.unwrap_or(0);
-        if self.cell(Cell::OldestAt) != value {
-            writer.set(self.cells, Cell::OldestAt, value);
-            writer.commit();
-        }
-        oldest
-    }
-}
-
-impl Append<'_> {
-    /// Bytes that fit.
-    pub fn room(&self) -> u64 {
-        self.ring.size() - (self.head - self.ring.tail())
+        let intake = self.intake.note_age(writer, now_ms);
+        self.send.note_age(writer, now_ms).or(intake)
     }
 
-    /// Copies whole lines behind the newest; the caller saw to it that they fit.
-    pub fn push(&mut self, text: &[u8], lines: u64) {
-        assert!(
-            text.len() as u64 <= self.room(),
-            "a ring was written over its end"
-        );
-        self.ring.map.write(self.head, text);
-        self.head += text.len() as u64;
-        self.lines += lines;
+    /// Lines in memory that aren't acknowledged, nor in the spool.
+    pub fn queued_lines(&self) -> u64 {
+        self.send.queued_lines() + self.intake.queued_lines()
     }
 
-    /// Puts the new head into the commit.
-    pub fn publish(&mut self, writer: &mut Writer, now_ms: u64) {
-        if self.head == self.start {
-            return;
-        }
-        writer.set(self.ring.cells, Cell::Head, self.head);
-        writer.set(
-            self.ring.cells,
-            Cell::LinesIn,
-            self.ring.cell(Cell::LinesIn) + self.lines,
-        );
-        self.ages.mark(self.start, now_ms);
+    /// Lines in the spool that aren't in the send ring.
+    pub fn spooled_lines(&self) -> u64 {
+        let out = self.intake.cell(Cell::SpooledOut);
+        self.intake.cell(Cell::SpooledIn).saturating_sub(out)
     }
 
-    /// After the commit: lets go of the ring, and wakes the destination if it waits.
-    pub fn finish(self) {
-        let Append {
-            ring, ages, head, ..
-        } = self;
-        drop(ages);
-        // Between the store of the head and the look at `wake_at`; `sleep_until` has the other half.
-        fence(Ordering::SeqCst);
-        if head >= ring.wake_at.load(Ordering::SeqCst)
-            && ring.wake_at.swap(u64::MAX, Ordering::SeqCst) != u64::MAX
-        {
-            ring.filled.notify_one();
-        }
+    /// The same in bytes.
+    pub fn queued_bytes(&self) -> u64 {
+        self.send.used() + self.intake.used()
     }
 }
 

@@ -15,8 +15,10 @@ pub enum Kind {
     Destination = 3,
     /// A blocklist rule, by its text.
     Rule = 4,
-    /// A destination's ring, by the destination's id: only cells.
+    /// A destination's send ring, by the destination's id: only cells.
     Queue = 5,
+    /// A destination's intake ring, by the destination's id: only cells.
+    Intake = 6,
 }
 
 impl Kind {
@@ -27,6 +29,7 @@ impl Kind {
             3 => Kind::Destination,
             4 => Kind::Rule,
             5 => Kind::Queue,
+            6 => Kind::Intake,
             _ => return None,
         })
     }
@@ -72,6 +75,8 @@ pub enum Count {
     ConnectFailures,
     /// Destination: connections lost.
     Disconnects,
+    /// Destination: lines found in its spool that no route gave it since the service was started: from before, or added by hand.
+    Imported,
     /// Destination: lines dropped, by reason.
     Dropped(DropReason),
 }
@@ -88,15 +93,27 @@ pub enum DropReason {
     Stop,
     /// The destination was removed from the config and didn't take the rest in time.
     Removed,
+    /// The spool was full (`spool_max`, `max_size`, the disk) and its policy is to drop, or there was none.
+    SpoolFull,
+    /// They lay in the spool's file, which was damaged.
+    SpoolDamaged,
+    /// They were older than `replay_from` allows when it was their turn.
+    TooOld,
+    /// Somebody purged the spool.
+    Purged,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [DropReason; 4] = [
+    pub const ALL: [DropReason; 8] = [
         DropReason::Full,
         DropReason::FullUdp,
         DropReason::Stop,
         DropReason::Removed,
+        DropReason::SpoolFull,
+        DropReason::SpoolDamaged,
+        DropReason::TooOld,
+        DropReason::Purged,
     ];
 
     /// As in metrics and the status.
@@ -106,6 +123,10 @@ impl DropReason {
             DropReason::FullUdp => "full-udp",
             DropReason::Stop => "stop",
             DropReason::Removed => "removed",
+            DropReason::SpoolFull => "spool-full",
+            DropReason::SpoolDamaged => "spool-damaged",
+            DropReason::TooOld => "too-old",
+            DropReason::Purged => "purged",
         }
     }
 }
@@ -132,7 +153,7 @@ impl Count {
             Count::LostByCrash | Count::Connects => 4,
             Count::UnreadAtStop | Count::ConnectFailures => 5,
             Count::Blocked | Count::Disconnects => 6,
-            Count::Unrouted => 7,
+            Count::Unrouted | Count::Imported => 7,
             Count::Routed => 8,
             Count::Copies => 9,
             Count::Rejected(reason) => 16 + reason as usize,
@@ -165,4 +186,34 @@ pub enum Cell {
     OldestAt = 8,
     /// Lines before this position were sent at least once.
     SentUpTo = 9,
+    /// Send ring: new lines go to the intake ring.
+    Spooling = 10,
+    /// Send ring: the spool's rows up to this one are in it …
+    Cursor = 11,
+    /// … and the last of them ends here. Signed, as the next; 0: none.
+    CursorEnd = 12,
+    /// Rows up to this one are to be deleted …
+    Barrier = 13,
+    /// … when the tail is here.
+    BarrierEnd = 14,
+    /// Intake ring: a random number that names it in the database; 0: none yet.
+    RingId = 15,
+    /// Intake ring: lines that ever came into the spool …
+    SpooledIn = 16,
+    /// … and that ever left it for the send ring, or were dropped.
+    SpooledOut = 17,
+}
+
+impl Cell {
+    /// Those that mean nothing for a ring in new memory.
+    pub const RESET: [Cell; 8] = [
+        Cell::Link,
+        Cell::OldestAt,
+        Cell::Spooling,
+        Cell::Cursor,
+        Cell::CursorEnd,
+        Cell::Barrier,
+        Cell::BarrierEnd,
+        Cell::RingId,
+    ];
 }

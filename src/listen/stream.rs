@@ -16,7 +16,7 @@ use crate::gate::{Lane, READ};
 use crate::intake::{Origin, Patience, Snapshot, now_ms, printable};
 use crate::ledger::Count;
 use crate::pipeline::Batch;
-use crate::queue::{Ring, WhenFull};
+use crate::queue::Ring;
 use crate::validate::Reason;
 
 /// What is read of a connection whose destinations aren't known yet.
@@ -330,19 +330,12 @@ fn origin(connection: &Connection) -> Origin<'_> {
     }
 }
 
-/// Notes to which blocking rings the batch went: it isn't read more for them than they take.
+/// Notes to which queues the batch went: it isn't read more for them than they take.
 fn remember(snapshot: &Snapshot, batch: &Batch, state: &mut State) {
     let (table, rings) = &mut state.goes_to;
     *table = std::ptr::from_ref(snapshot).addr();
     rings.clear();
-    let blocking = |at: &usize| snapshot.rings[*at].when_full() == WhenFull::Block;
-    rings.extend(
-        batch
-            .placed()
-            .iter()
-            .map(|placed| placed.destination)
-            .filter(blocking),
-    );
+    rings.extend(batch.placed().iter().map(|placed| placed.destination));
 }
 
 /// A ring that this connection fills and that is above its mark.
@@ -353,8 +346,7 @@ fn full_ring(snapshot: &Snapshot, state: &State) -> Option<Arc<Ring>> {
     }
     rings
         .iter()
-        .map(|at| &snapshot.rings[*at])
-        .find(|ring| ring.is_above_mark())
+        .find_map(|at| snapshot.queues[*at].holds_senders())
         .cloned()
 }
 

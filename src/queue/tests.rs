@@ -3,14 +3,15 @@ use std::os::fd::AsFd;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::BYTES;
+use crate::ledger::{BYTES, Count};
 use crate::sys::memfd;
 
 fn ring(size: u64, resend: u64) -> (Ring, Writer) {
     let ledger = memfd("ledger", BYTES).unwrap();
     let ledger = Arc::new(Ledger::open(ledger.as_fd()).unwrap());
     let memory = memfd("ring", size).unwrap();
-    let ring = Ring::open(ledger.clone(), "d", memory, size, WhenFull::Block, resend).unwrap();
+    let of = (Kind::Queue, "d");
+    let ring = Ring::open(ledger.clone(), of, memory.as_fd(), 0, size, resend).unwrap();
     (ring, Writer::new(ledger, 0))
 }
 

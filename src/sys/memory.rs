@@ -171,9 +171,9 @@ pub struct MappedRing {
 }
 
 impl MappedRing {
-    /// Maps a memfd of `size` bytes, a multiple of the page size.
-    pub fn map(fd: BorrowedFd<'_>, size: usize) -> io::Result<MappedRing> {
-        let mapping = Self::map_twice(fd, size)?;
+    /// Maps `size` bytes of a memfd from `offset` on, both multiples of the page size.
+    pub fn map(fd: BorrowedFd<'_>, offset: u64, size: usize) -> io::Result<MappedRing> {
+        let mapping = Self::map_twice(fd, offset, size)?;
         Ok(MappedRing {
             start: AtomicPtr::new(mapping.start),
             size: AtomicUsize::new(size),
@@ -182,8 +182,8 @@ impl MappedRing {
     }
 
     /// Goes on in another memfd.
-    pub fn replace(&self, fd: BorrowedFd<'_>, size: usize) -> io::Result<()> {
-        let mapping = Self::map_twice(fd, size)?;
+    pub fn replace(&self, fd: BorrowedFd<'_>, offset: u64, size: usize) -> io::Result<()> {
+        let mapping = Self::map_twice(fd, offset, size)?;
         let mut mappings = self.mappings.lock().unwrap_or_else(|e| e.into_inner());
         self.start.store(mapping.start, Ordering::Release);
         self.size.store(size, Ordering::Release);
@@ -191,11 +191,15 @@ impl MappedRing {
         Ok(())
     }
 
-    fn map_twice(fd: BorrowedFd<'_>, size: usize) -> io::Result<Mapping> {
-        if file_len(fd)? < size as u64 || !size.is_multiple_of(rustix::param::page_size()) {
+    fn map_twice(fd: BorrowedFd<'_>, offset: u64, size: usize) -> io::Result<Mapping> {
+        let page = rustix::param::page_size();
+        let end = offset.checked_add(size as u64);
+        let fits = end.is_some_and(|end| file_len(fd).is_ok_and(|len| end <= len));
+        let aligned = size.is_multiple_of(page) && offset.is_multiple_of(page as u64);
+        if !fits || !aligned {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "a ring's memfd must cover its size, a multiple of the page size",
+                "a ring's memfd must cover it, in multiples of the page size",
             ));
         }
         let len = NonZeroUsize::new(size * 2).ok_or(io::ErrorKind::InvalidInput)?;
@@ -220,7 +224,7 @@ impl MappedRing {
         };
         for half in [0, size] {
             // SAFETY: both halves lie inside the space reserved above, which this function alone
-            // owns; MAP_FIXED replaces just that. The file covers `size` and cannot shrink.
+            // owns; MAP_FIXED replaces just that. The file covers the range and cannot shrink.
             let at = unsafe {
                 libc::mmap(
                     mapping.start.add(half).cast(),
@@ -228,7 +232,7 @@ impl MappedRing {
                     libc::PROT_READ | libc::PROT_WRITE,
                     libc::MAP_SHARED | libc::MAP_NORESERVE | libc::MAP_FIXED,
                     fd.as_raw_fd(),
-                    0,
+                    offset as libc::off_t,
                 )
             };
             if at == libc::MAP_FAILED {
@@ -278,7 +282,7 @@ mod tests {
     #[test]
     fn a_range_across_the_end_of_the_ring_is_one_slice() {
         let fd = memfd("test", 4096).unwrap();
-        let ring = MappedRing::map(fd.as_fd(), 4096).unwrap();
+        let ring = MappedRing::map(fd.as_fd(), 0, 4096).unwrap();
         let text: Vec<u8> = (0..100).collect();
         ring.write(4096 * 7 - 50, &text);
         assert_eq!(ring.bytes(4096 * 7 - 50, 100), text);

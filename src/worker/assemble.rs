@@ -21,7 +21,7 @@ use crate::handover::{Item, Registry};
 use crate::intake::{Intake, Snapshot};
 use crate::ledger::{self, Kind, Ledger};
 use crate::listen::{Connections, Inputs, Limits, Listener};
-use crate::queue::{Ring, WhenFull};
+use crate::queue::{self, Policy, Queue, WhenFull};
 use crate::route::{BlockRule, Matcher, Table, TableRoute};
 use crate::spec::{self, Full};
 use crate::sys;
@@ -63,7 +63,7 @@ pub(super) fn assemble(
     let object = |kind, name: &str| ledger.object(kind, name);
     let snapshot = Snapshot {
         rules: config.rules.clone(),
-        rings: destinations.iter().map(|d| d.ring.clone()).collect(),
+        queues: destinations.iter().map(|d| d.queue.clone()).collect(),
         routes: table
             .routes
             .iter()
@@ -238,7 +238,7 @@ impl Builder<'_> {
             Some((size, _, memory)) => (size, memory),
             None => {
                 let size = ring_size(spec.queue);
-                let memory = sys::memfd("baton-queue", size)?;
+                let memory = sys::memfd("baton-queue", queue::memory_for(size))?;
                 self.registry
                     .register(&[queue_item(spec, size)], &[memory.as_fd()])?;
                 (size, memory)
@@ -248,19 +248,17 @@ impl Builder<'_> {
             Full::Block => WhenFull::Block,
             Full::Drop => WhenFull::Drop,
         };
-        let ring = Ring::open(
-            self.ledger.clone(),
-            &spec.id,
-            memory,
-            size,
+        let policy = Policy {
             when_full,
-            spec.resend.min(size / 2),
-        )?;
+            resend: spec.resend.min(size / 2),
+            live_first: false,
+        };
+        let queue = Queue::open(self.ledger, &spec.id, memory, size, policy)?;
         let (gate, registry) = (self.gate.clone(), self.registry.clone());
         Ok(Destination::new(
             spec.clone(),
             route,
-            Arc::new(ring),
+            Arc::new(queue),
             gate,
             registry,
         ))
@@ -268,10 +266,10 @@ impl Builder<'_> {
 
     fn note_resize(&mut self, destination: &Arc<Destination>) {
         let size = ring_size(destination.spec.queue);
-        if destination.ring.size() == size {
+        if destination.queue.size() == size {
             return;
         }
-        match sys::memfd("baton-queue", size) {
+        match sys::memfd("baton-queue", queue::memory_for(size)) {
             Ok(memory) => {
                 self.resized.push(Resized {
                     destination: destination.clone(),

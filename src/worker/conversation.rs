@@ -119,7 +119,7 @@ async fn tick(relay: Arc<Relay>, link: Arc<Link>) {
         let now = crate::intake::now_ms();
         for destination in relay.all_destinations() {
             if let Some(mut lane) = relay.inputs.gate.enter() {
-                destination.ring.note_age(&mut lane.writer, now);
+                destination.queue.note_age(&mut lane.writer, now);
             }
         }
     }
@@ -230,7 +230,7 @@ impl Conversation {
                 .find(|d| d.spec.id == id);
             match known {
                 // A successor that failed had put the ring into other memory.
-                Some(known) => known.ring.replace_memory(memory, size)?,
+                Some(known) => known.queue.replace_memory(memory, size)?,
                 None => tracing::warn!(
                     destination = id, spec = %spec,
                     "lines for a destination that only the failed config had: they stay queued until a config has it again"
@@ -247,8 +247,8 @@ impl Conversation {
         lock(&relay.leaving).retain(|d| !queues.contains(&d.spec.id));
         for destination in &relay.destinations {
             if queues.contains(&destination.spec.id) {
-                let item = assemble::queue_item(&destination.spec, destination.ring.size());
-                let memory = destination.ring.memory();
+                let item = assemble::queue_item(&destination.spec, destination.queue.size());
+                let memory = destination.queue.memory();
                 relay.registry.register(&[item], &[memory.as_fd()])?;
             }
         }
@@ -335,7 +335,7 @@ impl Conversation {
         }
         self.relay.open();
         for destination in self.relay.all_destinations() {
-            destination.ring.taken_over();
+            destination.queue.taken_over();
         }
         Ok(())
     }

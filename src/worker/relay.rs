@@ -137,7 +137,7 @@ impl Relay {
     /// Gives each destination the connection that the ledger names. The others are let go of.
     pub fn link_destinations(&self, outbound: &mut HashMap<u64, Arc<Watched>>) {
         for destination in self.all_destinations() {
-            let cookie = destination.ring.cell(crate::ledger::Cell::Link);
+            let cookie = destination.queue.send.cell(crate::ledger::Cell::Link);
             let own = destination.socket().map(|(_, socket)| socket);
             let own = own.filter(|socket| has_cookie(socket, cookie));
             destination.take_over(own.or_else(|| outbound.remove(&cookie)));
@@ -200,7 +200,7 @@ impl Relay {
     pub fn reset_fresh_rings(&self) {
         let mut lane = self.inputs.gate.inside_closed();
         for destination in lock(&self.fresh).drain(..) {
-            destination.ring.reset(&mut lane.writer);
+            destination.queue.reset(&mut lane.writer);
         }
     }
 
@@ -213,8 +213,8 @@ impl Relay {
         } in lock(&self.resized).drain(..)
         {
             let id = &destination.spec.id;
-            if !destination.ring.is_empty() {
-                let now = destination.ring.size();
+            if !destination.queue.is_empty() {
+                let now = destination.queue.size();
                 tracing::warn!(
                     destination = id,
                     now,
@@ -227,7 +227,7 @@ impl Relay {
             let resized = self
                 .registry
                 .register(&[item], &[memory.as_fd()])
-                .and_then(|()| destination.ring.replace_memory(memory, size));
+                .and_then(|()| destination.queue.replace_memory(memory, size));
             if let Err(error) = resized {
                 tracing::error!(destination = id, %error, "the queue keeps its size");
             }

@@ -132,7 +132,7 @@ fn add(sum: &mut Totals, part: &Totals) {
 }
 
 fn destination(relay: &Relay, destination: &Destination) -> DestinationView {
-    let ring = &destination.ring;
+    let (queue, ring) = (&destination.queue, &destination.queue.send);
     let total = |count: Count| relay.ledger.total(ring.counts(), count);
     let dropped = DropReason::ALL
         .into_iter()
@@ -152,8 +152,8 @@ fn destination(relay: &Relay, destination: &Destination) -> DestinationView {
         error: health.error,
         given: total(Count::Given),
         acknowledged: total(Count::Acknowledged),
-        queued: ring.queued_lines(),
-        queued_bytes: ring.head() - ring.acked().min(ring.head()),
+        queued: queue.queued_lines(),
+        queued_bytes: queue.queued_bytes(),
         queue_bytes: ring.size(),
         sent: total(Count::Sent),
         resent: total(Count::Resent),
@@ -195,10 +195,10 @@ pub(super) fn graphite(relay: &Relay, prefix: &str, now_s: u32) -> String {
 
 /// Tells the supervisor how a destination is configured now, for the day when the config lacks it.
 pub(super) fn remember_spec(relay: &Relay, destination: &Arc<Destination>) {
-    let item = queue_item(&destination.spec, destination.ring.size());
+    let item = queue_item(&destination.spec, destination.queue.size());
     if let Err(error) = relay
         .registry
-        .register(&[item], &[destination.ring.memory().as_fd()])
+        .register(&[item], &[destination.queue.memory().as_fd()])
     {
         tracing::error!(destination = destination.spec.id, %error, "can't be registered");
     }
@@ -217,7 +217,8 @@ pub(super) fn reclaim(relay: &Relay) {
     used.extend(lock(&relay.listeners).iter().map(|l| l.object));
     used.extend(relay.inputs.connections.all().iter().map(|c| c.object));
     for destination in relay.all_destinations() {
-        used.extend([destination.ring.counts(), destination.ring.cells()]);
+        let queue = &destination.queue;
+        used.extend([queue.counts(), queue.send.cells(), queue.intake.cells()]);
     }
     relay.ledger.reclaim(|object| used.contains(&object));
 }
