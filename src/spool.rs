@@ -1,0 +1,182 @@
+//! The spool: what a destination can't take now lies in the database, and is replayed later.
+//!
+//! One thread does it all, since SQLite has one writer. It empties the intake ring of each queue that spools into rows, and
+//! fills the send ring from them. The order of a destination's lines is: its send ring, its rows, its intake ring.
+//!
+//! ```text
+//! intake ring ──rows, `spool_position`, commit──► database ──row, `Cursor`, one ledger commit──► send ring
+//!                                                    ▲                                             │
+//!                                                    └────── deleted once the tail has passed it ──┘
+//! ```
+//!
+//! **Once, and exactly once.** A transaction writes rows and how far into the intake ring they reach; the ring's tail moves after the
+//! commit. Who takes over, after a hand-over or a kill, first takes SQLite's write lock, so that a commit under way has happened
+//! or not, and then moves the tail to what the database says. A row stays until TCP has acknowledged its lines, but `Cursor`
+//! says that it is in the send ring, which a successor takes over. So a hand-over waits for no commit, and nothing is there twice.
+//!
+//! A destination that was down for a second has its send ring written to rows too (`front`): a copy, for the case that the
+//! power fails; those rows count as being in the ring.
+
+mod account;
+mod engine;
+mod errand;
+mod front;
+mod replay;
+mod take;
+mod tend;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use crate::destination::Destination;
+use crate::gate::Gate;
+use crate::state::{Settings, Total};
+
+pub use errand::{Done, Errand, Reply};
+
+/// What the spool of a worker needs.
+#[derive(Debug)]
+pub struct Plan {
+    /// The database.
+    pub settings: Settings,
+    /// The most that all spools may take, with the database's overhead and its write-ahead log, in bytes.
+    pub max_size: u64,
+    /// Passed by whoever changes a ring.
+    pub gate: Arc<Gate>,
+    /// Those that the config has.
+    pub destinations: Vec<Arc<Destination>>,
+    /// For timers: nothing of the spool runs on its threads.
+    pub runtime: Handle,
+}
+
+/// The spool's state, for people.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong, until it is well again.
+    pub error: Option<String>,
+    /// Where the last damaged file was moved to.
+    pub moved_aside: Option<PathBuf>,
+    /// The file's length in bytes.
+    pub file: u64,
+    /// Bytes of it that are free.
+    pub free: u64,
+    /// The length of its write-ahead log.
+    pub wal: u64,
+    /// A reader keeps that from being emptied.
+    pub wal_held: bool,
+    /// By destination, those that no config has included: rows that are in a send ring count.
+    pub totals: BTreeMap<String, Total>,
+}
+
+/// The handle of a worker's spool.
+#[derive(Debug)]
+pub struct Spool {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the spool's threads and the worker both see.
+#[derive(Debug)]
+struct Shared {
+    /// There is something to do.
+    wanted: Arc<Notify>,
+    errands: Mutex<Vec<(Errand, Reply)>>,
+    health: Mutex<Health>,
+    /// Probation is over: the schema may be brought up to date.
+    settled: AtomicBool,
+    /// This worker is frozen: no transaction begins.
+    frozen: AtomicBool,
+    /// Something was written since the log was last synced.
+    dirty: AtomicBool,
+    ending: AtomicBool,
+}
+
+impl Shared {
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn errands(&self) -> MutexGuard<'_, Vec<(Errand, Reply)>> {
+        self.errands.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl Spool {
+    /// Starts the thread; it touches nothing before [`Spool::open`].
+    ///
+    /// # Errors
+    /// When there can't be one more thread.
+    pub fn start(plan: Plan) -> std::io::Result<Spool> {
+        let shared = Arc::new(Shared {
+            wanted: Arc::new(Notify::new()),
+            errands: Mutex::default(),
+            health: Mutex::new(Health {
+                path: plan.settings.path.clone(),
+                ..Health::default()
+            }),
+            settled: AtomicBool::new(false),
+            frozen: AtomicBool::new(true),
+            dirty: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+        });
+        for destination in &plan.destinations {
+            destination.queue.attach_spool(&shared.wanted);
+        }
+        let engine = engine::Engine::new(plan, shared.clone());
+        let thread = std::thread::Builder::new()
+            .name("baton-spool".into())
+            .spawn(move || engine.run())?;
+        Ok(Spool {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// This worker serves: rings and database are its own.
+    pub fn open(&self) {
+        self.shared.frozen.store(false, Ordering::SeqCst);
+        self.shared.wanted.notify_one();
+    }
+
+    /// Lets go of the database: what is being committed is committed, nothing more begins. Doesn't wait.
+    pub fn freeze(&self) {
+        self.shared.frozen.store(true, Ordering::SeqCst);
+    }
+
+    /// Probation is over.
+    pub fn settled(&self) {
+        self.shared.settled.store(true, Ordering::SeqCst);
+        self.shared.wanted.notify_one();
+    }
+
+    /// Has something done, in its turn.
+    pub fn ask(&self, errand: Errand) -> std::sync::mpsc::Receiver<Done> {
+        let (reply, answer) = std::sync::mpsc::sync_channel(1);
+        self.shared.errands().push((errand, reply));
+        self.shared.wanted.notify_one();
+        answer
+    }
+
+    /// Its state, for people.
+    pub fn health(&self) -> Health {
+        self.shared.health().clone()
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.shared.ending.store(true, Ordering::SeqCst);
+        self.shared.wanted.notify_one();
+        let thread = self.thread.lock().unwrap_or_else(|e| e.into_inner()).take();
+        // It ends at the next look; what it was doing is committed or never was.
+        drop(thread);
+    }
+}

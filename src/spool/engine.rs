@@ -1,0 +1,314 @@
+//! The thread's loop: what is to be done next, and what happens when the database fails.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::account::Account;
+use super::{Plan, Shared, tend};
+use crate::gate::Lane;
+use crate::ledger::{Count, DropReason};
+use crate::state::{Store, StoreError};
+
+/// Rows are written so often while anything comes in.
+const GROUP: Duration = Duration::from_millis(20);
+/// How often it is looked whether a destination went down, and whether there is something to tidy.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often a database that can't be opened is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// The same trouble is logged once in so long.
+const COMPLAIN: Duration = Duration::from_secs(60);
+/// A destination is down for so long: its send ring is copied to rows.
+pub(super) const DOWN: Duration = Duration::from_secs(1);
+
+/// Why something was left undone.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// This worker is frozen.
+    Frozen,
+    /// The database.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Trouble {
+        Trouble::Store(error)
+    }
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub plan: Plan,
+    pub shared: Arc<Shared>,
+    pub accounts: Vec<Account>,
+    pub store: Option<Store>,
+    /// The accounts are as the database and the ledger say.
+    synced: bool,
+    migrated: bool,
+    next_group: Instant,
+    next_look: Instant,
+    retry_at: Instant,
+    complained: Option<(String, Instant)>,
+    /// The database takes nothing: since when.
+    pub failing: bool,
+    /// Bytes that the file and its log take, as of the last look.
+    pub taken: u64,
+}
+
+impl Engine {
+    pub fn new(plan: Plan, shared: Arc<Shared>) -> Engine {
+        let accounts = plan.destinations.iter().cloned().map(Account::new).collect();
+        let now = Instant::now();
+        Engine {
+            plan,
+            shared,
+            accounts,
+            store: None,
+            synced: false,
+            migrated: false,
+            next_group: now,
+            next_look: now,
+            retry_at: now,
+            complained: None,
+            failing: false,
+            taken: 0,
+        }
+    }
+
+    pub fn run(mut self) {
+        let _checkpoints = tend::start(&self.plan.settings, &self.shared);
+        while !self.shared.ending.load(Ordering::SeqCst) {
+            let wait = match self.shared.frozen.load(Ordering::SeqCst) {
+                true => {
+                    self.synced = false;
+                    LOOK
+                }
+                false => self.turn(),
+            };
+            let (wanted, runtime) = (self.shared.wanted.clone(), self.plan.runtime.clone());
+            if !wait.is_zero() {
+                // Woken, or time is over: either way there is something to look at.
+                let _either = runtime.block_on(tokio::time::timeout(wait, wanted.notified()));
+            }
+        }
+    }
+
+    /// One round. Returns how long there is nothing to do, unless somebody wakes it.
+    fn turn(&mut self) -> Duration {
+        let result = self.ready().and_then(|()| self.round());
+        match result {
+            Ok(wait) => wait,
+            Err(Trouble::Frozen) => Duration::ZERO,
+            Err(Trouble::Store(error)) => {
+                self.in_trouble(&error);
+                self.relieve();
+                self.refuse_errands(&error.to_string());
+                GROUP
+            }
+        }
+    }
+
+    /// Opens the database and agrees with it, unless that is done.
+    fn ready(&mut self) -> Result<(), Trouble> {
+        let now = Instant::now();
+        if self.store.is_none() {
+            if now < self.retry_at {
+                let why = self.complained.as_ref().map_or("", |(why, _)| why).to_owned();
+                return Err(StoreError::Unavailable(why).into());
+            }
+            self.retry_at = now + RETRY;
+            let opened = Store::open(&self.plan.settings)?;
+            if let Some(to) = opened.moved_aside {
+                tracing::error!(
+                    path = %self.plan.settings.path.display(), moved_to = %to.display(),
+                    "the database was damaged or is no database of ours: it was moved aside, a new one is begun"
+                );
+                self.shared.health().moved_aside = Some(to);
+            }
+            self.store = Some(opened.store);
+            self.synced = false;
+        }
+        if !self.synced {
+            self.agree()?;
+            self.synced = true;
+        }
+        if !self.migrated && self.shared.settled.load(Ordering::SeqCst) {
+            if let Some(store) = &mut self.store {
+                store.migrate()?;
+            }
+            self.migrated = true;
+        }
+        Ok(())
+    }
+
+    fn round(&mut self) -> Result<Duration, Trouble> {
+        self.run_errands()?;
+        let now = Instant::now();
+        if now >= self.next_look {
+            self.next_look = now + LOOK;
+            self.look(now)?;
+        }
+        let mut more = false;
+        for at in 0..self.accounts.len() {
+            more |= self.replay(at)?;
+            more |= self.pass_on(at)?;
+            self.turn_back(at)?;
+        }
+        let now = Instant::now();
+        let full = self.intakes().any(|queue| queue.intake.used() >= queue.size() / 4);
+        if full || now >= self.next_group {
+            more |= self.take_intakes()?;
+            self.next_group = now + GROUP;
+        }
+        self.well();
+        Ok(self.pause(more))
+    }
+
+    fn intakes(&self) -> impl Iterator<Item = &crate::queue::Queue> {
+        self.accounts.iter().map(|account| &*account.queue)
+    }
+
+    /// How long until the next round, if nobody wakes it.
+    fn pause(&self, more: bool) -> Duration {
+        if more {
+            return Duration::ZERO;
+        }
+        let mut pause = self.next_look.saturating_duration_since(Instant::now());
+        for account in &self.accounts {
+            let queue = &account.queue;
+            if !queue.is_spooling() {
+                continue;
+            }
+            let quarter = queue.size() / 4;
+            // Woken when there is a quarter to take, or room to replay to.
+            let takes = queue.intake.sleep_until(queue.intake.acked() + quarter);
+            let send = &queue.send;
+            let refills = match send.used() > send.capacity() / 4 {
+                true => send.wake_when_left(send.head() - send.capacity() / 4),
+                false => true,
+            };
+            if !takes || !refills {
+                return Duration::from_millis(1);
+            }
+            if queue.intake.used() > 0 || (!account.replayed && account.is_up()) {
+                pause = pause.min(GROUP);
+            }
+        }
+        pause
+    }
+
+    /// Once a second: who is down, what is to be tidied.
+    fn look(&mut self, now: Instant) -> Result<(), Trouble> {
+        for at in 0..self.accounts.len() {
+            let account = &mut self.accounts[at];
+            if account.is_up() {
+                account.down_since = None;
+                continue;
+            }
+            let since = *account.down_since.get_or_insert(now);
+            if account.spools() && account.queue.send.used() > 0 && now - since >= DOWN {
+                self.keep_front(at)?;
+            }
+        }
+        self.tidy()
+    }
+
+    /// Passes the gate, for a change of rings and ledger.
+    pub fn lane<T>(&self, change: impl FnOnce(&mut Lane) -> T) -> Result<T, Trouble> {
+        match self.plan.gate.enter() {
+            Some(mut lane) => Ok(change(&mut lane)),
+            None => Err(Trouble::Frozen),
+        }
+    }
+
+    /// The database; there is one once `ready` said so.
+    pub fn store(&mut self) -> Result<&mut Store, Trouble> {
+        let missing = || StoreError::Unavailable("it isn't open".into());
+        Ok(self.store.as_mut().ok_or_else(missing)?)
+    }
+
+    fn in_trouble(&mut self, error: &StoreError) {
+        self.failing = true;
+        if matches!(error, StoreError::Damaged(_)) {
+            // The next opening moves it aside.
+            self.store = None;
+            self.retry_at = Instant::now();
+        }
+        let text = error.to_string();
+        self.shared.health().error = Some(text.clone());
+        let now = Instant::now();
+        let said = self.complained.as_ref();
+        if said.is_none_or(|(said, at)| *said != text || now - *at >= COMPLAIN) {
+            tracing::error!(path = %self.plan.settings.path.display(), error = text, "the spool takes nothing");
+            self.complained = Some((text, now));
+        }
+    }
+
+    fn well(&mut self) {
+        if std::mem::take(&mut self.failing) {
+            tracing::info!(path = %self.plan.settings.path.display(), "the spool takes lines again");
+            self.complained = None;
+            self.shared.health().error = None;
+            self.accounts.iter().for_each(|account| account.queue.set_dropping(false));
+        }
+    }
+
+    /// While the database takes nothing: what the policy says of a spool that is full.
+    fn relieve(&mut self) {
+        use crate::spec::SpoolFull;
+        for at in 0..self.accounts.len() {
+            // Nothing lies between: the destination can have it at once.
+            let passed = self.pass_on(at).and_then(|_| self.turn_back(at));
+            if matches!(passed, Err(Trouble::Frozen)) {
+                return;
+            }
+            let account = &self.accounts[at];
+            if !account.spools() {
+                continue;
+            }
+            match account.destination.spec.spool.when_full {
+                SpoolFull::Block => {}
+                SpoolFull::DropNewest => account.queue.set_dropping(true),
+                SpoolFull::DropOldest if account.queue.intake.is_above_mark() => {
+                    let quarter = account.queue.size() as usize / 4;
+                    if self.drop_oldest_of_intake(at, quarter).is_err() {
+                        return;
+                    }
+                }
+                SpoolFull::DropOldest => {}
+            }
+        }
+    }
+
+    /// Drops the oldest lines of an intake ring, and counts them.
+    pub fn drop_oldest_of_intake(&self, at: usize, bytes: usize) -> Result<(), Trouble> {
+        let intake = &self.accounts[at].queue.intake;
+        let (oldest, lines) = intake.oldest(intake.acked(), bytes);
+        let end = intake.acked() + oldest.len() as u64;
+        self.lane(|lane| {
+            lane.writer.add(intake.counts(), DropReason::SpoolFull, lines);
+            intake.moved(&mut lane.writer, end, lines);
+        })
+    }
+
+    /// Counts lines that a destination won't get.
+    pub fn drop_spooled(&self, at: usize, reason: DropReason, lines: u64) -> Result<(), Trouble> {
+        let account = &self.accounts[at];
+        self.lane(|lane| {
+            lane.writer.add(account.queue.counts(), reason, lines);
+            account.book(&mut lane.writer, 0, lines);
+            lane.writer.commit();
+        })
+    }
+
+    /// Counts lines that were found in the spool, and that no route had given.
+    pub fn import(&self, at: usize, lines: u64) -> Result<(), Trouble> {
+        let account = &self.accounts[at];
+        self.lane(|lane| {
+            lane.writer.add(account.queue.counts(), Count::Imported, lines);
+            account.book(&mut lane.writer, lines, 0);
+            lane.writer.commit();
+        })
+    }
+}

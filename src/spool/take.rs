@@ -1,0 +1,195 @@
+//! Intake ring → rows.
+
+use super::account::Account;
+use super::engine::{Engine, Trouble};
+use crate::intake::now_ms;
+use crate::ledger::{Cell, DropReason};
+use crate::spec::SpoolFull;
+use crate::state::{Change, Deleted, NewRow, StoreError};
+
+/// The most that one transaction writes.
+const TRANSACTION: u64 = 4 << 20;
+
+/// What a transaction did for one account, for the ledger, once it is committed.
+#[derive(Debug, Default)]
+struct Taken {
+    account: usize,
+    /// The intake ring's new tail, and the lines up to it.
+    end: u64,
+    lines: u64,
+    bytes: u64,
+    /// Of those lines: not stored, since the spool is full.
+    refused: u64,
+    /// Rows dropped to make room.
+    dropped: Deleted,
+    /// Rows deleted that were delivered.
+    delivered: Option<Deleted>,
+}
+
+/// Whether a row may be added.
+enum Room {
+    Yes,
+    /// Its lines are dropped.
+    Refuse,
+    /// Its lines stay where they are.
+    Wait,
+}
+
+impl Engine {
+    /// Writes what has come in to rows, and deletes rows that were delivered, in one transaction. True: there is more.
+    pub(super) fn take_intakes(&mut self) -> Result<bool, Trouble> {
+        let work = |account: &Account| {
+            account.due().is_some() || (account.spools() && account.queue.intake.used() > 0)
+        };
+        if !self.accounts.iter().any(work) {
+            return Ok(false);
+        }
+        let (max_size, mut total) = (self.plan.max_size, self.taken);
+        let store = self.store.as_mut().ok_or_else(closed)?;
+        let mut change = store.begin()?;
+        let (mut done, mut left, mut more) = (Vec::new(), TRANSACTION, false);
+        for (at, account) in self.accounts.iter_mut().enumerate() {
+            let mut taken = Taken {
+                account: at,
+                end: account.queue.intake.acked(),
+                ..Taken::default()
+            };
+            if let Some(seq) = account.due() {
+                taken.delivered = Some(change.delete_through(account.id(), seq)?);
+            }
+            let waits = account.spools() && left > 0 && account.queue.intake.used() > 0;
+            if waits {
+                more |= take_one(account, &mut change, &mut taken, &mut left, (&mut total, max_size))?;
+            }
+            done.push(taken);
+        }
+        if self.shared.frozen.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(Trouble::Frozen);
+        }
+        change.commit()?;
+        self.shared.dirty.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.taken = total;
+        for taken in done {
+            self.note_taken(taken)?;
+        }
+        Ok(more)
+    }
+
+    /// Tells the ledger what was committed.
+    fn note_taken(&mut self, taken: Taken) -> Result<(), Trouble> {
+        let account = &mut self.accounts[taken.account];
+        account.bytes += taken.bytes;
+        for deleted in [Some(&taken.dropped), taken.delivered.as_ref()].into_iter().flatten() {
+            account.bytes = account.bytes.saturating_sub(deleted.bytes);
+        }
+        if taken.bytes > 0 {
+            account.replayed = false;
+        }
+        let account = &self.accounts[taken.account];
+        self.lane(|lane| {
+            let writer = &mut lane.writer;
+            if taken.delivered.is_some() {
+                account.next_barrier(writer);
+            }
+            let refused = taken.refused + taken.dropped.lines;
+            writer.add(account.queue.counts(), DropReason::SpoolFull, refused);
+            account.book(writer, taken.lines - taken.refused, taken.dropped.lines);
+            account.queue.intake.moved(writer, taken.end, taken.lines);
+        })
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("it isn't open".into())
+}
+
+/// Writes one account's lines. True: there are more.
+fn take_one(
+    account: &mut Account,
+    change: &mut Change<'_>,
+    taken: &mut Taken,
+    left: &mut u64,
+    total: (&mut u64, u64),
+) -> Result<bool, Trouble> {
+    let queue = account.queue.clone();
+    let (now, row_size) = (now_ms(), account.row_size());
+    let first_at = queue.intake.oldest_at().unwrap_or(now).min(now);
+    loop {
+        let (text, lines) = queue.intake.oldest(taken.end, row_size);
+        let bytes = text.len() as u64;
+        if bytes == 0 {
+            break;
+        }
+        if *left < bytes && *left < TRANSACTION {
+            finish(account, change, taken)?;
+            return Ok(true);
+        }
+        match room_for(account, change, taken, bytes, (*total.0, total.1))? {
+            Room::Yes => {
+                let seq = account.take_seq();
+                change.insert(&NewRow {
+                    destination: account.id(),
+                    seq,
+                    first_at_ms: first_at,
+                    last_at_ms: now,
+                    lines,
+                    payload: text,
+                })?;
+                taken.bytes += bytes;
+                *total.0 += bytes;
+            }
+            Room::Refuse => taken.refused += lines,
+            Room::Wait => break,
+        }
+        taken.end += bytes;
+        taken.lines += lines;
+        *left = left.saturating_sub(bytes);
+    }
+    finish(account, change, taken)?;
+    Ok(false)
+}
+
+fn finish(account: &Account, change: &mut Change<'_>, taken: &Taken) -> Result<(), Trouble> {
+    if taken.lines > 0 {
+        change.set_position(account.id(), account.position(taken.end))?;
+    }
+    Ok(())
+}
+
+/// Applies the limits of the destination and of all together.
+fn room_for(
+    account: &Account,
+    change: &mut Change<'_>,
+    taken: &mut Taken,
+    bytes: u64,
+    (total, max_size): (u64, u64),
+) -> Result<Room, Trouble> {
+    let limits = &account.destination.spec.spool;
+    let gone = taken.dropped.bytes + taken.delivered.as_ref().map_or(0, |d| d.bytes);
+    let held = (account.bytes + taken.bytes).saturating_sub(gone);
+    let over = (held + bytes).saturating_sub(limits.max);
+    // What was dropped in this transaction makes room for others in the file.
+    let over_all = (total + bytes).saturating_sub(max_size + taken.dropped.bytes);
+    if over == 0 && over_all == 0 {
+        return Ok(Room::Yes);
+    }
+    match limits.when_full {
+        SpoolFull::Block => Ok(Room::Wait),
+        SpoolFull::DropNewest => Ok(Room::Refuse),
+        SpoolFull::DropOldest => {
+            let cursor = match account.queue.send.cell(Cell::Cursor) as i64 {
+                0 => None,
+                seq => Some(seq),
+            };
+            let dropped = change.delete_oldest(account.id(), cursor, over.max(over_all).max(bytes))?;
+            taken.dropped.rows += dropped.rows;
+            taken.dropped.lines += dropped.lines;
+            taken.dropped.bytes += dropped.bytes;
+            // All that is left is in the send ring, or belongs to others.
+            Ok(match dropped.rows {
+                0 => Room::Refuse,
+                _ => Room::Yes,
+            })
+        }
+    }
+}
