@@ -10,7 +10,7 @@ use super::read::{Report, Section};
 use super::{
     Config, Input, Instrumentation, ListenAddress, Log, LogFormat, LogLevel, Problems, Supervisor,
 };
-use super::{keys, memory, routes};
+use super::{keys, memory, routes, state};
 use crate::route::BlockRule;
 use crate::spec::one_line;
 use crate::validate::{Level, LevelM20, Rules};
@@ -32,6 +32,8 @@ const INTERVAL: RangeInclusive<Duration> = SECOND..=HOUR;
 pub(super) struct Surroundings {
     /// systemd's RuntimeDirectory=, where the control socket goes by default.
     pub(super) runtime_directory: Option<PathBuf>,
+    /// systemd's StateDirectory=, where the state goes by default.
+    pub(super) state_directory: Option<PathBuf>,
     /// The machine's memory, in bytes.
     pub(super) memory: Option<u64>,
 }
@@ -39,10 +41,14 @@ pub(super) struct Surroundings {
 impl Surroundings {
     pub(super) fn of_this_process() -> Surroundings {
         // systemd.exec(5): several directories are split by colons.
-        let directories = env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
-        let first = env::split_paths(&directories).next();
+        let directory = |variable| {
+            let directories = env::var_os(variable).unwrap_or_default();
+            let first = env::split_paths(&directories).next();
+            first.filter(|path| path.is_absolute())
+        };
         Surroundings {
-            runtime_directory: first.filter(|path| path.is_absolute()),
+            runtime_directory: directory("RUNTIME_DIRECTORY"),
+            state_directory: directory("STATE_DIRECTORY"),
             memory: memory::total(),
         }
     }
@@ -88,6 +94,7 @@ pub(super) fn compile(
 
     let listen = listen::compile(&mut report, &root, folder);
     let supervisor = supervisor(&mut report, &root, folder, surroundings, &listen);
+    let state = state::compile(&mut report, &root, folder, surroundings);
     let (input, rules) = input(&mut report, &root);
     let log = log(&mut report, &root);
     let instrumentation = instrumentation(&mut report, &root);
@@ -99,8 +106,8 @@ pub(super) fn compile(
     routes::warn_of_loops(&mut report, &routes, &listen);
     routes::warn_of_memory(&mut report, &routes, surroundings.memory);
 
-    match supervisor {
-        Some(supervisor) if report.problems.is_empty() => Ok(Config {
+    match (supervisor, state) {
+        (Some(supervisor), Some(state)) if report.problems.is_empty() => Ok(Config {
             listen: listen.into_iter().map(|placed| placed.listener).collect(),
             input,
             rules,
@@ -110,6 +117,7 @@ pub(super) fn compile(
             first_only: first_only.unwrap_or(false),
             routes: routes.into_iter().map(|(route, _)| route).collect(),
             supervisor,
+            state,
             warnings: report.warnings,
             source: source.to_vec(),
             path,
@@ -306,6 +314,7 @@ mod tests {
     ) -> Result<Config, Problems> {
         let surroundings = Surroundings {
             runtime_directory: runtime_directory.map(PathBuf::from),
+            state_directory: None,
             memory,
         };
         compile(
