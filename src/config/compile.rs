@@ -7,10 +7,11 @@ use toml::de::DeTable;
 
 use super::listen::{self, Placed, socket_path};
 use super::read::{Report, Section};
+use super::state::{self, Taken};
 use super::{
     Config, Input, Instrumentation, ListenAddress, Log, LogFormat, LogLevel, Problems, Supervisor,
 };
-use super::{keys, memory, routes, state};
+use super::{keys, memory, routes};
 use crate::route::BlockRule;
 use crate::spec::one_line;
 use crate::validate::{Level, LevelM20, Rules};
@@ -94,7 +95,6 @@ pub(super) fn compile(
 
     let listen = listen::compile(&mut report, &root, folder);
     let supervisor = supervisor(&mut report, &root, folder, surroundings, &listen);
-    let state = state::compile(&mut report, &root, folder, surroundings);
     let (input, rules) = input(&mut report, &root);
     let log = log(&mut report, &root);
     let instrumentation = instrumentation(&mut report, &root);
@@ -103,6 +103,8 @@ pub(super) fn compile(
         .value("first_only")
         .and_then(|value| value.flag(&mut report));
     let routes = routes::compile(&mut report, &root, folder);
+    let taken = Taken::by(&report, &path, supervisor.as_ref(), &listen, &routes);
+    let state = state::compile(&mut report, &root, folder, surroundings, &taken);
     routes::warn_of_loops(&mut report, &routes, &listen);
     routes::warn_of_memory(&mut report, &routes, surroundings.memory);
 
@@ -353,10 +355,15 @@ mod tests {
 
     #[test]
     fn queues_beyond_a_quarter_of_the_memory_are_warned_about() {
-        let text = "listen.line = [\"unix:a\"]\n[[route]]\nkey = \"a\"\ndestinations = [\"h:1 queue=256MiB\", \"h:2\"]";
-        let warnings = |memory| compiled(text, None, Some(memory)).unwrap().warnings;
-        assert_eq!(warnings(264 << 22), []);
-        let warned = warnings((264 << 22) - 4);
+        let warnings = |destinations: &str, memory| {
+            let text = format!(
+                "listen.line = [\"unix:a\"]\n[[route]]\nkey = \"a\"\ndestinations = {destinations}"
+            );
+            compiled(&text, None, Some(memory)).unwrap().warnings
+        };
+        let rings = "[\"h:1 queue=256MiB full=block\", \"h:2 full=drop\"]";
+        assert_eq!(warnings(rings, 264 << 22), []);
+        let warned = warnings(rings, (264 << 22) - 4);
         assert_eq!(warned.len(), 1);
         assert_eq!(
             (warned[0].line, &warned[0].key[..]),
@@ -365,6 +372,11 @@ mod tests {
         assert!(
             warned[0].message.contains("264MiB together") && warned[0].message.contains("1055MiB")
         );
+        // A spool has a ring before it and one behind it.
+        let spooled = "[\"h:1 queue=256MiB\", \"h:2\"]";
+        assert_eq!(warnings(spooled, 528 << 22), []);
+        let warned = warnings(spooled, (528 << 22) - 4);
+        assert!(warned[0].message.contains("528MiB together"), "{warned:?}");
     }
 
     #[test]

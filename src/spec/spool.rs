@@ -219,7 +219,10 @@ impl fmt::Display for ReplayFrom {
             ReplayFrom::Age(age) => f.write_str(&show_duration(*age)),
             ReplayFrom::At(ms) => {
                 let time = UNIX_EPOCH + Duration::from_millis((*ms).min(LAST_MS));
-                humantime::format_rfc3339(time).fmt(f)
+                match ms % 1000 {
+                    0 => humantime::format_rfc3339_seconds(time).fmt(f),
+                    _ => humantime::format_rfc3339_millis(time).fmt(f),
+                }
             }
         }
     }
@@ -236,5 +239,252 @@ impl TryFrom<String> for ReplayFrom {
 impl From<ReplayFrom> for String {
     fn from(from: ReplayFrom) -> String {
         from.to_string()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::{BadOption, Destination, Full};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(options: &str) -> Spool {
+        let read = Destination::parse(&format!("h:1 {options}"), "r");
+        let read = read.unwrap_or_else(|e| panic!("{options}: {e}"));
+        assert_eq!(read.full, Full::Spool);
+        read.spool
+    }
+
+    fn said(options: &str) -> Vec<String> {
+        let problems = Destination::parse(&format!("h:1 {options}"), "r").expect_err(options);
+        problems.0.iter().map(BadOption::to_string).collect()
+    }
+
+    fn shown(options: &str) -> String {
+        let read = Destination::parse(&format!("h:1 id=a {options}"), "r").unwrap();
+        let shown = read.to_string();
+        shown.strip_prefix("h:1 id=a").unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn every_option_is_one_of_a_destination() {
+        for option in OPTIONS {
+            assert!(super::super::OPTIONS.contains(option), "{option}");
+        }
+    }
+
+    #[test]
+    fn defaults() {
+        let expected = Spool {
+            max: 10 << 30,
+            when_full: SpoolFull::DropOldest,
+            replay: Replay::InOrder,
+            rate: None,
+            from: None,
+        };
+        assert_eq!(read(""), expected);
+        assert_eq!(
+            read("full=spool spool_max=10GiB spool_full=drop-oldest replay=in-order"),
+            expected
+        );
+        assert_eq!(shown("full=spool spool_max=10GiB replay=in-order"), "");
+    }
+
+    #[test]
+    fn every_option() {
+        let text =
+            "spool_max=1GiB spool_full=block replay=live-first replay_rate=50000 replay_from=1day";
+        let expected = Spool {
+            max: 1 << 30,
+            when_full: SpoolFull::Block,
+            replay: Replay::LiveFirst,
+            rate: Some(50_000),
+            from: Some(ReplayFrom::Age(Duration::from_secs(86_400))),
+        };
+        assert_eq!(read(text), expected);
+        assert_eq!(shown(text), text);
+        assert_eq!(
+            read("spool_full=drop-newest").when_full,
+            SpoolFull::DropNewest
+        );
+    }
+
+    #[test]
+    fn values_at_their_limits() {
+        assert_eq!(read("spool_max=1048576").max, 1 << 20);
+        assert_eq!(read("spool_max=256TiB").max, 256 << 40);
+        assert_eq!(read("replay_rate=1").rate, Some(1));
+        let most = "replay_rate=18446744073709551615";
+        assert_eq!(read(most).rate, Some(u64::MAX));
+        let age = |text| match read(text).from {
+            Some(ReplayFrom::Age(age)) => age.as_secs(),
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(age("replay_from=1s"), 1);
+        assert_eq!(age("replay_from=24h"), 86_400);
+        assert_eq!(age("replay_from=\"1h 30m\""), 5400);
+        assert_eq!(age("replay_from=10years"), 315_576_000);
+    }
+
+    #[test]
+    fn times() {
+        let ms = |text: &str| match text.parse() {
+            Ok(ReplayFrom::At(ms)) => ms,
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(ms("1970-01-01T00:00:00Z"), 0);
+        assert_eq!(ms("2026-11-22T06:00:00Z"), 1_795_327_200_000);
+        assert_eq!(ms("2026-11-22T06:00:00.25Z"), 1_795_327_200_250);
+        assert_eq!(ms("2026-11-22T06:00:00.0009Z"), 1_795_327_200_000);
+        assert_eq!(ms("2026-11-22T06:00:00+00:00"), 1_795_327_200_000);
+        assert_eq!(ms("9999-12-31T23:59:59.999Z"), LAST_MS);
+        assert_eq!(
+            shown("replay_from=2026-11-22T06:00:00.25Z"),
+            "replay_from=2026-11-22T06:00:00.250Z"
+        );
+        assert_eq!(
+            ReplayFrom::At(u64::MAX).to_string(),
+            "9999-12-31T23:59:59.999Z"
+        );
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for (text, expected) in [
+            (
+                "full=spill",
+                "full: expected spool, block or drop, found \"spill\"",
+            ),
+            (
+                "spool_max=1KiB",
+                "spool_max: expected a size from 1MiB to 256TiB, found \"1KiB\"",
+            ),
+            (
+                "spool_max=lots",
+                "spool_max: expected a size such as 16MiB, 64KiB or 4096, found \"lots\"",
+            ),
+            (
+                "spool_full=drop",
+                "spool_full: expected drop-oldest, drop-newest or block, found \"drop\": did you mean drop-oldest?",
+            ),
+            (
+                "replay=newest",
+                "replay: expected in-order or live-first, found \"newest\"",
+            ),
+            (
+                "replay=inorder",
+                "replay: expected in-order or live-first, found \"inorder\": did you mean in-order?",
+            ),
+            (
+                "replay_rate=0",
+                "replay_rate: expected lines a second, 1 at least, found 0: leave it out for no limit",
+            ),
+            (
+                "replay_rate=50k",
+                "replay_rate: expected lines a second such as 50000, found \"50k\"",
+            ),
+            (
+                "replay_rate=+5",
+                "replay_rate: expected lines a second such as 50000, found \"+5\"",
+            ),
+            (
+                "replay_from=500ms",
+                "replay_from: expected a duration from 1s to 10years, found \"500ms\"",
+            ),
+            ("replay=in-order replay=in-order", "replay: given twice"),
+            (
+                "spool=true",
+                "spool: unknown option, this version does not have it: did you mean full=spool?",
+            ),
+            (
+                "spoolmax=1GiB",
+                "spoolmax: unknown option, this version does not have it: did you mean spool_max?",
+            ),
+            (
+                "replay_form=1h",
+                "replay_form: unknown option, this version does not have it: did you mean replay_from?",
+            ),
+        ] {
+            assert_eq!(said(text), [expected], "{text}");
+        }
+        for text in [
+            "",
+            "24",
+            "yesterday",
+            "2026-11-22",
+            "2026-11-22T06:00:00",
+            "2026-11-22 06:00:00Z",
+            "2026-11-22T06:00:00+01:00",
+            "2026-02-30T06:00:00Z",
+            "1969-12-31T23:59:59Z",
+        ] {
+            let expected = format!(
+                "replay_from: expected an age such as 24h or a time in UTC such as \
+                 2026-11-22T06:00:00Z, found {text:?}"
+            );
+            assert_eq!(said(&format!("replay_from=\"{text}\"")), [expected]);
+        }
+    }
+
+    #[test]
+    fn without_a_spool_its_options_are_refused() {
+        for full in ["block", "drop"] {
+            let all =
+                "spool_max=1GiB replay_from=1h spool_full=block replay=in-order replay_rate=1";
+            let expected = OPTIONS
+                .iter()
+                .map(|option| format!("{option}: needs full=spool, found full={full}"));
+            assert_eq!(
+                said(&format!("{all} full={full}")),
+                expected.collect::<Vec<_>>()
+            );
+        }
+        // What is bad is told once.
+        assert_eq!(said("full=spol spool_max=1GiB").len(), 1);
+    }
+
+    #[test]
+    fn json_is_kept_for_other_versions() {
+        let spool = read("replay=live-first replay_rate=7 replay_from=90s spool_full=drop-newest");
+        let json = r#"{"max":10737418240,"when_full":"drop-newest","replay":"live-first","rate":7,"from":"1m30s"}"#;
+        assert_eq!(serde_json::to_string(&spool).unwrap(), json);
+        let read = |json| serde_json::from_str::<Spool>(json).unwrap();
+        assert_eq!(read(json), spool);
+        assert_eq!(read("{}"), Spool::default());
+        let newer = read(r#"{"max":5,"compress":{"level":3}}"#);
+        assert_eq!((newer.max, newer.replay), (5, Replay::InOrder));
+        assert!(serde_json::from_str::<Spool>(r#"{"from":"0s"}"#).is_err());
+    }
+
+    /// Any spool that a config can prove.
+    pub(in crate::spec) fn any_spool() -> impl Strategy<Value = Spool> {
+        use SpoolFull::{Block, DropNewest, DropOldest};
+        let max = prop_oneof![Just(10 << 30), MAX];
+        let when_full = prop::sample::select(vec![DropOldest, DropNewest, Block]);
+        let replay = prop::sample::select(vec![Replay::InOrder, Replay::LiveFirst]);
+        let nanos = 1_000_000_000..=AGE.end().as_nanos() as u64;
+        let from = prop_oneof![
+            nanos.prop_map(|nanos| ReplayFrom::Age(Duration::from_nanos(nanos))),
+            (0..=LAST_MS).prop_map(ReplayFrom::At),
+            (0..=LAST_MS / 1000).prop_map(|seconds| ReplayFrom::At(seconds * 1000)),
+        ];
+        let rate = proptest::option::of(1u64..);
+        (max, when_full, replay, rate, proptest::option::of(from)).prop_map(
+            |(max, when_full, replay, rate, from)| Spool {
+                max,
+                when_full,
+                replay,
+                rate,
+                from,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[0-9TZ:+.-]{0,30}|[0-9]{0,21}[a-z]{0,2}|.{0,30}") {
+            let _ = text.parse::<ReplayFrom>();
+            let _ = rate(&text);
+        }
     }
 }

@@ -1,4 +1,5 @@
 use super::super::address::tests::any_address;
+use super::super::spool::tests::any_spool;
 use super::*;
 use proptest::prelude::*;
 
@@ -190,12 +191,25 @@ fn unclosed_quotes() {
 }
 
 #[test]
+fn a_spool_has_two_rings() {
+    assert_eq!(read("h:1 queue=1MiB").memory(), 2 << 20);
+    assert_eq!(read("h:1 queue=1MiB full=block").memory(), 1 << 20);
+    assert_eq!(read("h:1 queue=1MiB full=drop").memory(), 1 << 20);
+}
+
+#[test]
 fn json_of_other_versions() {
-    let newer = r#"{"id":"a","address":"h:1","spool":{"max":1},"full":"drop","patterns":{"sub":"x","glob":"*"}}"#;
+    let newer = r#"{"id":"a","address":"h:1","hash":{"seed":1},"full":"drop","patterns":{"sub":"x","glob":"*"}}"#;
     let read: Destination = serde_json::from_str(newer).unwrap();
     assert_eq!(
         read,
         Destination::parse("h:1 id=a full=drop sub=x", "r").unwrap()
+    );
+    let without_spools = r#"{"id":"a","address":"h:1","full":"block"}"#;
+    let read: Destination = serde_json::from_str(without_spools).unwrap();
+    assert_eq!(
+        read,
+        Destination::parse("h:1 id=a full=block", "r").unwrap()
     );
     assert!(serde_json::from_str::<Destination>(r#"{"id":"a","address":"h:0"}"#).is_err());
 }
@@ -215,7 +229,8 @@ fn any_destination() -> impl Strategy<Value = Destination> {
                 not_regex,
             },
         );
-    let limits = (1u64 << 20..=64 << 30, 0u64..=1 << 19, any::<bool>());
+    let full = prop::sample::select(vec![Full::Spool, Full::Block, Full::Drop]);
+    let limits = (1u64 << 20..=64 << 30, 0u64..=1 << 19, full, any_spool());
     let times = (
         0u64..=10_000_000_000,
         100u64..=3_600_000,
@@ -235,7 +250,7 @@ fn any_destination() -> impl Strategy<Value = Destination> {
                 id,
                 address,
                 patterns,
-                (queue, resend, drop),
+                (queue, resend, full, spool),
                 (flush, reconnect, timeout),
                 bind,
             )| {
@@ -253,8 +268,11 @@ fn any_destination() -> impl Strategy<Value = Destination> {
                     patterns,
                     queue,
                     resend: if is_file { 0 } else { resend },
-                    full: if drop { Full::Drop } else { Full::Block },
-                    spool: Spool::default(),
+                    full,
+                    spool: match full {
+                        Full::Spool => spool,
+                        Full::Block | Full::Drop => Spool::default(),
+                    },
                     flush: Duration::from_nanos(flush),
                     reconnect: ms(reconnect),
                     timeout: if is_file {
