@@ -11,6 +11,7 @@ mod memory;
 mod problem;
 mod read;
 mod routes;
+mod state;
 
 pub use keys::keys;
 pub use listen::{BadListenAddress, ListenAddress, Listener, ListenerKind};
@@ -50,6 +51,8 @@ pub struct Config {
     pub routes: Vec<spec::Route>,
     /// What the supervisor reads.
     pub supervisor: Supervisor,
+    /// What is kept on disk.
+    pub state: State,
     /// What can be run and is most likely not meant.
     pub warnings: Vec<Problem>,
 }
@@ -118,6 +121,28 @@ pub struct Supervisor {
     pub stop_timeout: Duration,
 }
 
+/// What is kept on disk: the spools and the events, in one SQLite database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The database's absolute path.
+    pub path: PathBuf,
+    /// When what was written must have reached the disk.
+    pub synchronous: Synchronous,
+    /// How large it may become, in bytes: all spools together, with what the file and its log need.
+    pub max_size: u64,
+    /// How many events are kept; older ones go.
+    pub events_kept: u64,
+}
+
+/// When what was written must have reached the disk, as SQLite's `PRAGMA synchronous` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synchronous {
+    /// At each checkpoint: a power cut loses what was written since, the end of a process nothing.
+    Normal,
+    /// At each commit.
+    Full,
+}
+
 /// No table of rules is larger than this, and `/dev/zero` is.
 const MAX_SOURCE: u64 = 64 << 20;
 
@@ -181,6 +206,22 @@ impl LogFormat {
 }
 
 impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Synchronous {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Synchronous::Normal => "normal",
+            Synchronous::Full => "full",
+        }
+    }
+}
+
+impl fmt::Display for Synchronous {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

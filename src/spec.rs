@@ -12,6 +12,7 @@ mod address;
 mod destination;
 mod draft;
 mod nearest;
+mod spool;
 mod units;
 mod words;
 
@@ -19,6 +20,7 @@ pub use address::{Address, BadAddress};
 pub use destination::{BadDestination, Destination, Full};
 pub use draft::{BadOption, Draft, OPTIONS};
 pub use nearest::nearest;
+pub use spool::{BadReplayFrom, Replay, ReplayFrom, Spool, SpoolFull};
 pub use units::{BadUnit, ByteSize, duration_within, parse_duration, show_duration, size_within};
 
 use crate::route::{Patterns, RouteKind};
@@ -106,6 +108,15 @@ pub fn one_of(allowed: &[&str], found: &str) -> String {
         Some(near) => format!("expected {list}, found {found:?}: did you mean {near}?"),
         None => format!("expected {list}, found {found:?}"),
     }
+}
+
+/// The one of several that is written so; an error names them.
+fn chosen<T: Copy>(text: &str, all: &[T], as_str: fn(T) -> &'static str) -> Result<T, String> {
+    let found = all.iter().find(|choice| as_str(**choice) == text);
+    found.copied().ok_or_else(|| {
+        let words: Vec<&str> = all.iter().map(|choice| as_str(*choice)).collect();
+        one_of(&words, text)
+    })
 }
 
 /// A regular expression's error is a drawing of several lines; a problem is one line.

@@ -5,14 +5,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use baton::config::{
     Config, Input, Instrumentation, ListenAddress, Listener, ListenerKind, Log, LogFormat,
-    LogLevel, Problem, Problems, Supervisor, keys,
+    LogLevel, Problem, Problems, State, Supervisor, Synchronous, keys,
 };
 use baton::route::{Patterns, RouteKind};
-use baton::spec::{Address, Full};
+use baton::spec::{Address, Full, Replay, ReplayFrom, Spool, SpoolFull};
 use baton::validate::{Level, LevelM20};
 
 fn repository() -> &'static Path {
@@ -196,7 +197,15 @@ fn the_examples_comments_are_the_defaults() {
         .filter_map(|line| line.strip_prefix("# "))
         .filter(|l| is_key(l))
         .collect();
-    let table = table.join("\n").replace("bind = \"192.0.2.1\"", "");
+    let mut table = table.join("\n");
+    for without_default in [
+        "bind = \"192.0.2.1\"",
+        "replay_rate = 50000",
+        "replay_from = \"24h\"",
+    ] {
+        assert!(table.contains(without_default));
+        table = table.replace(without_default, "");
+    }
     let head = "[[route]]\nkey = \"default\"\n[[route.destination]]\n";
     let shown = compile(&format!("{head}{table}")).unwrap();
     let bare = compile(&format!("{head}address = \"graphite.example.org:2003\"")).unwrap();
@@ -238,6 +247,13 @@ fn defaults() {
     assert_eq!(config.supervisor.ready_timeout, Duration::from_secs(60));
     assert_eq!(config.supervisor.probation, Duration::from_secs(5));
     assert_eq!(config.supervisor.stop_timeout, Duration::from_secs(20));
+    let state = State {
+        path: "/etc/baton/baton.db".into(),
+        synchronous: Synchronous::Normal,
+        max_size: 20 << 30,
+        events_kept: 10_000,
+    };
+    assert_eq!(config.state, state);
     let warned: Vec<&str> = config
         .warnings
         .iter()
@@ -272,6 +288,13 @@ fn everything_that_can_be_said_arrives() {
         stop_timeout: Duration::from_secs(3600),
     };
     assert_eq!(config.supervisor, supervisor);
+    let state = State {
+        path: folder.join("state/relay.db"),
+        synchronous: Synchronous::Full,
+        max_size: 50 << 30,
+        events_kept: 500,
+    };
+    assert_eq!(config.state, state);
     let input = Input {
         max_line: 4096,
         max_connections: 1000,
@@ -326,6 +349,7 @@ fn everything_that_can_be_said_arrives() {
         "lines",
         "store-a",
         "mixed/store.example.org:2003:b",
+        "mixed/store.example.org:2003:c",
     ];
     assert_eq!(ids, expected);
     assert_eq!(route.destinations[0].queue, 16 << 20);
@@ -350,6 +374,19 @@ fn everything_that_can_be_said_arrives() {
         (Duration::from_millis(500), "127.0.0.1".parse().ok())
     );
     assert_eq!(route.destinations[4].reconnect, Duration::from_secs(2));
+    let spooled = &route.destinations[4];
+    assert_eq!(
+        (spooled.full, spooled.spool),
+        (Full::Spool, Spool::default())
+    );
+    let spool = Spool {
+        max: 2 << 30,
+        when_full: SpoolFull::DropNewest,
+        replay: Replay::LiveFirst,
+        rate: Some(50_000),
+        from: Some(ReplayFrom::At(1_795_327_200_000)),
+    };
+    assert_eq!(route.destinations[5].spool, spool);
     assert_eq!(config.routes[1].kind, RouteKind::SendAllMatch);
 }
 
@@ -422,5 +459,82 @@ fn a_relative_path_to_the_config_is_made_absolute() {
     assert_eq!(
         config.path,
         std::env::current_dir().unwrap().join("x/baton.toml")
+    );
+}
+
+#[test]
+fn a_string_and_a_table_say_the_same_of_a_spool() {
+    let route = |rest: &str| {
+        let text = format!("[[route]]\nkey = \"a\"\n{rest}");
+        compile(&text).unwrap().routes.remove(0).destinations
+    };
+    let string = route(
+        "destinations = [\"h:1 full=spool spool_max=1GiB spool_full=block replay=live-first replay_rate=50000 replay_from=24h\"]",
+    );
+    let table = route(
+        "[[route.destination]]\naddress = \"h:1\"\nfull = \"spool\"\nspool_max = \"1GiB\"\nspool_full = \"block\"\n\
+         replay = \"live-first\"\nreplay_rate = 50_000\nreplay_from = \"24h\"",
+    );
+    assert_eq!(string, table);
+    assert_eq!(
+        string[0].spool.from,
+        Some(ReplayFrom::Age(Duration::from_secs(86_400)))
+    );
+    let time = |value| {
+        route(&format!(
+            "[[route.destination]]\naddress = \"h:1\"\n{value}"
+        ))
+    };
+    assert_eq!(
+        time("replay_from = 2026-11-22T06:00:00Z"),
+        time("replay_from = \"2026-11-22T06:00:00Z\"")
+    );
+}
+
+#[test]
+fn both_limits_of_a_spool_may_hold() {
+    let text = "state.max_size = \"1GiB\"\n[[route]]\nkey = \"a\"\ndestinations = [\"h:1 spool_max=2GiB\"]";
+    let config = compile(text).unwrap();
+    assert_eq!(config.state.max_size, 1 << 30);
+    assert_eq!(config.routes[0].destinations[0].spool.max, 2 << 30);
+}
+
+/// `baton check` of a config, in the surroundings that systemd makes.
+fn check(text: &str, state_directory: Option<&str>) -> (PathBuf, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("baton.toml");
+    fs::write(&config, text).unwrap();
+    let mut check = Command::new(env!("CARGO_BIN_EXE_baton"));
+    check.arg("check").arg("--config").arg(&config);
+    check.env_remove("STATE_DIRECTORY");
+    check.envs(state_directory.map(|directory| ("STATE_DIRECTORY", directory)));
+    let ran = check.output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(String::from_utf8_lossy(&ran.stderr), "");
+    (config, String::from_utf8(ran.stdout).unwrap())
+}
+
+#[test]
+fn a_check_says_how_much_memory_and_disk_may_be_taken() {
+    let text = "listen.line = [\"unix:a\"]\n[[route]]\nkey = \"a\"\ndestinations = [\"h:1\", \"h:2 full=block\"]";
+    let (config, said) = check(text, None);
+    let expected = format!(
+        "{}: fine. 1 listeners, 1 routes, 2 destinations; their queues take up to 24 MiB; state in {}, up to 20GiB\n",
+        config.display(),
+        config.with_file_name("baton.db").display()
+    );
+    assert_eq!(said, expected);
+
+    let (_, said) = check(text, Some("/var/lib/baton:/var/lib/other"));
+    assert!(
+        said.ends_with("state in /var/lib/baton/baton.db, up to 20GiB\n"),
+        "{said}"
+    );
+    // systemd's paths are absolute; others are none of it.
+    let (config, said) = check(text, Some("baton"));
+    let state = config.with_file_name("baton.db");
+    assert!(
+        said.contains(&format!("state in {},", state.display())),
+        "{said}"
     );
 }

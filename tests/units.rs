@@ -79,6 +79,12 @@ fn the_control_socket_that_a_reload_asks_is_in_the_runtime_directory() {
     assert!(value(&service, "ExecReload").ends_with(&control));
 }
 
+/// Only so $STATE_DIRECTORY is set; without it the state would be beside the config, in /etc.
+#[test]
+fn the_state_has_a_directory() {
+    assert_eq!(value(&unit("baton.service"), "StateDirectory"), "baton");
+}
+
 #[test]
 fn each_socket_unit_names_its_kind_and_its_service() {
     let service = unit("baton.service");

@@ -134,7 +134,7 @@ pub struct DestinationView {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Age of the oldest line in the queue, in seconds; 0 when it is empty.
     pub oldest_age_s: f64,
-    /// `block` or `drop`.
+    /// `spool`, `block` or `drop`.
     pub full: &'static str,
     /// Connections made (files: openings).
     pub connects: u64,

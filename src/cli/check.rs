@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::{absolute, exit_code};
 use crate::config::Config;
+use crate::spec::{ByteSize, Destination};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -24,14 +25,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 eprintln!("warning: {}", warning.in_file(&config.path));
             }
             let destinations = config.routes.iter().flat_map(|r| &r.destinations);
-            let queues: u64 = destinations.clone().map(|d| d.queue).sum();
+            let memory = destinations.clone().map(Destination::memory);
+            let memory = memory.fold(0, u64::saturating_add);
             println!(
-                "{}: fine. {} listeners, {} routes, {} destinations; their queues take up to {} MiB",
+                "{}: fine. {} listeners, {} routes, {} destinations; their queues take up to {} MiB; \
+                 state in {}, up to {}",
                 args.config.display(),
                 config.listen.len(),
                 config.routes.len(),
                 destinations.count(),
-                queues.div_ceil(1 << 20),
+                memory.div_ceil(1 << 20),
+                config.state.path.display(),
+                ByteSize(config.state.max_size),
             );
             Ok(ExitCode::SUCCESS)
         }

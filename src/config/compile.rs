@@ -7,6 +7,7 @@ use toml::de::DeTable;
 
 use super::listen::{self, Placed, socket_path};
 use super::read::{Report, Section};
+use super::state::{self, Taken};
 use super::{
     Config, Input, Instrumentation, ListenAddress, Log, LogFormat, LogLevel, Problems, Supervisor,
 };
@@ -32,6 +33,8 @@ const INTERVAL: RangeInclusive<Duration> = SECOND..=HOUR;
 pub(super) struct Surroundings {
     /// systemd's RuntimeDirectory=, where the control socket goes by default.
     pub(super) runtime_directory: Option<PathBuf>,
+    /// systemd's StateDirectory=, where the state goes by default.
+    pub(super) state_directory: Option<PathBuf>,
     /// The machine's memory, in bytes.
     pub(super) memory: Option<u64>,
 }
@@ -39,10 +42,14 @@ pub(super) struct Surroundings {
 impl Surroundings {
     pub(super) fn of_this_process() -> Surroundings {
         // systemd.exec(5): several directories are split by colons.
-        let directories = env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
-        let first = env::split_paths(&directories).next();
+        let directory = |variable| {
+            let directories = env::var_os(variable).unwrap_or_default();
+            let first = env::split_paths(&directories).next();
+            first.filter(|path| path.is_absolute())
+        };
         Surroundings {
-            runtime_directory: first.filter(|path| path.is_absolute()),
+            runtime_directory: directory("RUNTIME_DIRECTORY"),
+            state_directory: directory("STATE_DIRECTORY"),
             memory: memory::total(),
         }
     }
@@ -96,11 +103,13 @@ pub(super) fn compile(
         .value("first_only")
         .and_then(|value| value.flag(&mut report));
     let routes = routes::compile(&mut report, &root, folder);
+    let taken = Taken::by(&report, &path, supervisor.as_ref(), &listen, &routes);
+    let state = state::compile(&mut report, &root, folder, surroundings, &taken);
     routes::warn_of_loops(&mut report, &routes, &listen);
     routes::warn_of_memory(&mut report, &routes, surroundings.memory);
 
-    match supervisor {
-        Some(supervisor) if report.problems.is_empty() => Ok(Config {
+    match (supervisor, state) {
+        (Some(supervisor), Some(state)) if report.problems.is_empty() => Ok(Config {
             listen: listen.into_iter().map(|placed| placed.listener).collect(),
             input,
             rules,
@@ -110,6 +119,7 @@ pub(super) fn compile(
             first_only: first_only.unwrap_or(false),
             routes: routes.into_iter().map(|(route, _)| route).collect(),
             supervisor,
+            state,
             warnings: report.warnings,
             source: source.to_vec(),
             path,
@@ -306,6 +316,7 @@ mod tests {
     ) -> Result<Config, Problems> {
         let surroundings = Surroundings {
             runtime_directory: runtime_directory.map(PathBuf::from),
+            state_directory: None,
             memory,
         };
         compile(
@@ -344,10 +355,15 @@ mod tests {
 
     #[test]
     fn queues_beyond_a_quarter_of_the_memory_are_warned_about() {
-        let text = "listen.line = [\"unix:a\"]\n[[route]]\nkey = \"a\"\ndestinations = [\"h:1 queue=256MiB\", \"h:2\"]";
-        let warnings = |memory| compiled(text, None, Some(memory)).unwrap().warnings;
-        assert_eq!(warnings(264 << 22), []);
-        let warned = warnings((264 << 22) - 4);
+        let warnings = |destinations: &str, memory| {
+            let text = format!(
+                "listen.line = [\"unix:a\"]\n[[route]]\nkey = \"a\"\ndestinations = {destinations}"
+            );
+            compiled(&text, None, Some(memory)).unwrap().warnings
+        };
+        let rings = "[\"h:1 queue=256MiB full=block\", \"h:2 full=drop\"]";
+        assert_eq!(warnings(rings, 264 << 22), []);
+        let warned = warnings(rings, (264 << 22) - 4);
         assert_eq!(warned.len(), 1);
         assert_eq!(
             (warned[0].line, &warned[0].key[..]),
@@ -356,6 +372,11 @@ mod tests {
         assert!(
             warned[0].message.contains("264MiB together") && warned[0].message.contains("1055MiB")
         );
+        // A spool has a ring before it and one behind it.
+        let spooled = "[\"h:1 queue=256MiB\", \"h:2\"]";
+        assert_eq!(warnings(spooled, 528 << 22), []);
+        let warned = warnings(spooled, (528 << 22) - 4);
+        assert!(warned[0].message.contains("528MiB together"), "{warned:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub(super) const ROOT: &[&str] = &[
     "blocklist",
     "first_only",
     "supervisor",
+    "state",
     "listen",
     "input",
     "validation",
@@ -12,6 +13,7 @@ pub(super) const ROOT: &[&str] = &[
     "route",
 ];
 pub(super) const SUPERVISOR: &[&str] = &["control", "ready_timeout", "probation", "stop_timeout"];
+pub(super) const STATE: &[&str] = &["path", "synchronous", "max_size", "events_kept"];
 pub(super) const LISTEN: &[&str] = &["line", "http"];
 pub(super) const INPUT: &[&str] = &["max_line", "max_connections", "idle_timeout"];
 pub(super) const VALIDATION: &[&str] = &["level", "level_m20", "clean_dots", "sort_tags"];
@@ -28,6 +30,7 @@ pub fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
     vec![
         ("", ROOT.to_vec()),
         ("supervisor", SUPERVISOR.to_vec()),
+        ("state", STATE.to_vec()),
         ("listen", LISTEN.to_vec()),
         ("input", INPUT.to_vec()),
         ("validation", VALIDATION.to_vec()),

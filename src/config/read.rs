@@ -243,12 +243,25 @@ impl<'d> Value<'d> {
         self.keep(report, size_within(&text, range))
     }
 
+    fn integer_text(&self, report: &mut Report) -> Option<String> {
+        let DeValue::Integer(integer) = self.inner else {
+            self.wrong_type(report, "an integer");
+            return None;
+        };
+        let number = i64::from_str_radix(integer.as_str(), integer.radix());
+        Some(number.map_or_else(|_| integer.to_string(), |number| number.to_string()))
+    }
+
+    fn text_or_date(&self, report: &mut Report) -> Option<String> {
+        match self.inner {
+            DeValue::Datetime(date) => Some(date.to_string()),
+            _ => self.text(report).map(str::to_owned),
+        }
+    }
+
     fn size_text(&self, report: &mut Report) -> Option<String> {
         match self.inner {
-            DeValue::Integer(integer) => {
-                let number = i64::from_str_radix(integer.as_str(), integer.radix());
-                Some(number.map_or_else(|_| integer.to_string(), |number| number.to_string()))
-            }
+            DeValue::Integer(_) => self.integer_text(report),
             DeValue::String(text) => Some(text.to_string()),
             _ => {
                 self.wrong_type(report, "a size such as \"16MiB\"");
@@ -355,7 +368,9 @@ impl<'d> Value<'d> {
                 inner: value.get_ref(),
             };
             let text = match name {
-                "queue" | "resend" => value.size_text(report),
+                "queue" | "resend" | "spool_max" => value.size_text(report),
+                "replay_rate" => value.integer_text(report),
+                "replay_from" => value.text_or_date(report),
                 _ if name == "address" || OPTIONS.contains(&name) => {
                     value.text(report).map(str::to_owned)
                 }

@@ -290,7 +290,7 @@ pub(super) fn warn_of_memory(
     let queues = routes
         .iter()
         .flat_map(|(route, _)| &route.destinations)
-        .map(|d| d.queue);
+        .map(Destination::memory);
     let total = queues.fold(0, u64::saturating_add);
     if let Some(memory) = memory.filter(|memory| total > memory / 4) {
         let (total, memory) = (

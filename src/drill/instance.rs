@@ -110,6 +110,7 @@ impl Setup {
             .env_remove("LISTEN_PID")
             .env_remove("WATCHDOG_USEC")
             .env_remove("RUNTIME_DIRECTORY")
+            .env_remove("STATE_DIRECTORY")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())

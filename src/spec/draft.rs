@@ -3,10 +3,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Address, BadDestination, ByteSize, Destination, Full};
-use super::{
-    check_name, check_pattern, duration_within, nearest, one_of, pattern_field, size_within,
-};
+use super::{Address, BadDestination, ByteSize, Destination, Full, Spool, spool};
+use super::{check_name, check_pattern, duration_within, nearest, pattern_field, size_within};
 use crate::route::Patterns;
 
 /// The options that a destination has beside its address.
@@ -15,6 +13,11 @@ pub const OPTIONS: &[&str] = &[
     "queue",
     "resend",
     "full",
+    "spool_max",
+    "spool_full",
+    "replay",
+    "replay_rate",
+    "replay_from",
     "flush",
     "reconnect",
     "reconn",
@@ -41,7 +44,7 @@ pub(super) fn default_queue() -> u64 {
 }
 
 pub(super) fn default_full() -> Full {
-    Full::Block
+    Full::Spool
 }
 
 pub(super) fn default_flush() -> Duration {
@@ -65,6 +68,7 @@ pub struct Draft {
     queue: Option<u64>,
     resend: Option<u64>,
     full: Option<Full>,
+    spool: Spool,
     flush: Option<Duration>,
     reconnect: Option<Duration>,
     timeout: Option<Duration>,
@@ -138,6 +142,7 @@ impl Draft {
             ));
         }
         self.check_resend(&mut problems);
+        self.check_spool(&mut problems);
         self.check_address(&mut problems);
         let id = self.id.clone().unwrap_or_else(|| self.default_id(route));
         if !self.is_given("id") && check_name(&id).is_err() {
@@ -153,6 +158,7 @@ impl Draft {
                 queue: self.queue.unwrap_or_else(default_queue),
                 resend: self.resend.unwrap_or_default(),
                 full: self.full.unwrap_or_else(default_full),
+                spool: self.spool,
                 flush: self.flush.unwrap_or_else(default_flush),
                 reconnect: self.reconnect.unwrap_or_else(default_reconnect),
                 timeout: self.timeout.unwrap_or_else(default_timeout),
@@ -188,7 +194,8 @@ impl Draft {
             "queue" => self.queue = Some(size_within(value, &QUEUE).map_err(said)?),
             // Its upper limit is the queue's.
             "resend" => self.resend = Some(value.parse::<ByteSize>().map_err(said)?.0),
-            "full" => self.full = Some(parse_full(value)?),
+            "full" => self.full = Some(value.parse()?),
+            name if spool::OPTIONS.contains(&name) => self.spool.set(name, value)?,
             "flush" => self.flush = Some(duration_within(value, &FLUSH).map_err(said)?),
             "reconnect" => self.reconnect = Some(duration_within(value, &RECONNECT).map_err(said)?),
             "timeout" => self.timeout = Some(duration_within(value, &TIMEOUT).map_err(said)?),
@@ -209,6 +216,16 @@ impl Draft {
             let (half, resend) = (ByteSize(half), ByteSize(resend));
             let message = format!("expected at most half of the queue ({half}), found {resend}");
             problems.push(BadOption::at("resend", message));
+        }
+    }
+
+    fn check_spool(&self, problems: &mut Vec<BadOption>) {
+        let Some(full) = self.full.filter(|full| *full != Full::Spool) else {
+            return;
+        };
+        for option in spool::OPTIONS.iter().filter(|name| self.is_given(name)) {
+            let message = format!("needs full=spool, found full={full}");
+            problems.push(BadOption::at(option, message));
         }
     }
 
@@ -250,17 +267,11 @@ impl Draft {
     }
 }
 
-fn parse_full(text: &str) -> Result<Full, String> {
-    match text {
-        "block" => Ok(Full::Block),
-        "drop" => Ok(Full::Drop),
-        _ => Err(one_of(&["block", "drop"], text)),
-    }
-}
-
 fn unknown(option: &str) -> String {
     let known = [&["address"], OPTIONS].concat();
     let expected = match nearest(option, &known) {
+        // carbon-relay-ng's spool=true.
+        _ if option == "spool" => "did you mean full=spool?".to_owned(),
         Some(near) => format!("did you mean {near}?"),
         None => format!("expected one of {}", known.join(", ")),
     };

@@ -245,7 +245,7 @@ impl Builder<'_> {
             }
         };
         let when_full = match spec.full {
-            Full::Block => WhenFull::Block,
+            Full::Spool | Full::Block => WhenFull::Block,
             Full::Drop => WhenFull::Drop,
         };
         let policy = Policy {

@@ -14,7 +14,6 @@ use crate::intake::now_ms;
 use crate::ledger::{Cell, Count, DropReason, Kind, Object};
 use crate::metrics;
 use crate::route::Patterns;
-use crate::spec::Full;
 use crate::validate::Reason;
 
 /// Everything there is to see.
@@ -159,10 +158,7 @@ fn destination(relay: &Relay, destination: &Destination) -> DestinationView {
         resent: total(Count::Resent),
         dropped: dropped.filter(|(_, lines)| *lines > 0).collect(),
         oldest_age_s: age as f64 / 1000.0,
-        full: match destination.spec.full {
-            Full::Block => "block",
-            Full::Drop => "drop",
-        },
+        full: destination.spec.full.as_str(),
         connects: total(Count::Connects),
         connect_failures: total(Count::ConnectFailures),
         disconnects: total(Count::Disconnects),
