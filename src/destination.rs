@@ -169,6 +169,24 @@ impl Destination {
         self.queue.queued_bytes() == 0
     }
 
+    /// Ends the connection for good, so that nothing more of it is delivered: what isn't acknowledged can go elsewhere. False
+    /// while the gate is closed.
+    pub fn stand_down(&self) -> bool {
+        let Some(mut lane) = self.gate.enter() else {
+            return false;
+        };
+        let mut link = self.link();
+        self.gone.store(true, Ordering::SeqCst);
+        self.read_acknowledgements(&mut lane, &mut link, Instant::now());
+        if let Some(socket) = link.socket.as_ref().filter(|_| self.queue.send.used() > 0) {
+            // What lies in the kernel must not arrive after all: a reset takes it back.
+            let _already_gone = rustix::net::connect_unspec(socket.get_ref());
+        }
+        self.close(&mut link);
+        self.changed.notify_one();
+        true
+    }
+
     /// Gives up what isn't acknowledged and the connection, for good. Returns the lines dropped.
     pub fn give_up(&self, reason: DropReason) -> u64 {
         let Some(mut lane) = self.gate.enter() else {
@@ -206,6 +224,7 @@ impl Destination {
         let mut health = self.health.lock().unwrap_or_else(|e| e.into_inner());
         if health.state != State::Up {
             tracing::info!(destination = self.spec.id, peer = ?peer, "up");
+            self.queue.wake_spool();
         }
         *health = Health {
             state: State::Up,

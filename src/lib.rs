@@ -48,6 +48,7 @@ pub mod metrics;
 // What was written by people.
 pub mod config;
 pub mod spec;
+pub mod spool;
 
 // The two processes.
 pub mod supervisor;

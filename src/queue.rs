@@ -172,6 +172,11 @@ impl Queue {
         self.intake.set_wanted(wanted.clone());
     }
 
+    /// Something has changed that the spool should look at.
+    pub fn wake_spool(&self) {
+        self.send.wake_spool();
+    }
+
     /// Whether lines that find no room are dropped now, whatever the policy says while all is well.
     pub fn set_dropping(&self, dropping: bool) {
         self.dropping.store(dropping, Ordering::Relaxed);

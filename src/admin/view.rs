@@ -101,7 +101,7 @@ pub struct RouteView {
     pub lines: u64,
 }
 
-/// The books of a destination: `given` = `acknowledged` + `queued` + sum of `dropped`.
+/// The books of a destination: `given` + `imported` = `acknowledged` + `queued` + `spooled` + sum of `dropped`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct DestinationView {
     /// Its id.
@@ -122,6 +122,10 @@ pub struct DestinationView {
     pub acknowledged: u64,
     /// Lines in the queue.
     pub queued: u64,
+    /// Lines in its spool that aren't in the queue.
+    pub spooled: u64,
+    /// Lines found in its spool that no route gave it since the service was started.
+    pub imported: u64,
     /// Bytes in the queue.
     pub queued_bytes: u64,
     /// The size of the queue.

@@ -70,6 +70,11 @@ impl Destination {
         let Some(mut lane) = self.gate.enter() else {
             return Ok(Next::Closed);
         };
+        // Who gives the ring up holds this.
+        let _link = self.link();
+        if self.is_gone() {
+            return Ok(Next::Idle);
+        }
         let at = match open {
             Some(at) => at,
             None => {

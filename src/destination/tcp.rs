@@ -351,7 +351,7 @@ impl Destination {
     }
 
     /// Moves the ring's tail over what the peer's kernel has.
-    fn read_acknowledgements(&self, lane: &mut Lane, link: &mut Link, now: Instant) {
+    pub(super) fn read_acknowledgements(&self, lane: &mut Lane, link: &mut Link, now: Instant) {
         let Some(socket) = &link.socket else { return };
         link.asked = Some((now, link.written.unwrap_or(link.base)));
         match sys::tcp_info(socket.get_ref().as_fd()) {

@@ -84,10 +84,11 @@ impl Status {
         let mut given = 0;
         for destination in all("destinations") {
             given += part(destination, "given");
-            let out = ["acknowledged", "queued", "dropped"].map(|name| part(destination, name));
-            if part(destination, "given") != out.iter().sum::<u64>() {
+            let out = ["acknowledged", "queued", "spooled", "dropped"];
+            let out: u64 = out.map(|name| part(destination, name)).iter().sum();
+            if part(destination, "given") + part(destination, "imported") != out {
                 wrong.push(format!(
-                    "given = acknowledged + queued + dropped: {destination}"
+                    "given + imported = acknowledged + queued + spooled + dropped: {destination}"
                 ));
             }
         }

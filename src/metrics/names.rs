@@ -68,7 +68,7 @@ families! {
     Counter ROUTE_LINES "baton_route_lines_total" Some("routes.{route}.lines"),
         "Lines that a route took.";
 
-    // By destination: given = acknowledged + queued + dropped.
+    // By destination: given + imported = acknowledged + queued + spooled + dropped.
     Counter GIVEN "baton_destination_given_total" Some("destinations.{destination}.given"),
         "Lines that routes gave to a destination.";
     Counter ACKNOWLEDGED "baton_destination_acknowledged_total" Some("destinations.{destination}.acknowledged"),
@@ -81,6 +81,10 @@ families! {
         "Lines that were dropped, by reason.";
     Gauge QUEUED_LINES "baton_destination_queued_lines" Some("destinations.{destination}.queued_lines"),
         "Lines in the queue.";
+    Counter IMPORTED "baton_destination_imported_total" Some("destinations.{destination}.imported"),
+        "Lines found in a destination's spool that no route gave it since the service was started.";
+    Gauge SPOOLED_LINES "baton_destination_spooled_lines" Some("destinations.{destination}.spooled_lines"),
+        "Lines in the spool of a destination, beside those in its queue.";
     Gauge QUEUED_BYTES "baton_destination_queued_bytes" Some("destinations.{destination}.queued_bytes"),
         "Bytes in the queue.";
     Gauge QUEUE_BYTES "baton_destination_queue_bytes" Some("destinations.{destination}.queue_bytes"),

@@ -238,7 +238,7 @@ impl Ring {
         self.wake_spool();
     }
 
-    fn wake_spool(&self) {
+    pub(super) fn wake_spool(&self) {
         if let Some(wanted) = self.wanted.get() {
             wanted.notify_one();
         }

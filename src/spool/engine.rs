@@ -82,6 +82,7 @@ impl Engine {
             let wait = match self.shared.frozen.load(Ordering::SeqCst) {
                 true => {
                     self.synced = false;
+                    self.refuse_errands("a restart is under way");
                     LOOK
                 }
                 false => self.turn(),
@@ -184,8 +185,9 @@ impl Engine {
             // Woken when there is a quarter to take, or room to replay to.
             let takes = queue.intake.sleep_until(queue.intake.acked() + quarter);
             let send = &queue.send;
-            let refills = match send.used() > send.capacity() / 4 {
-                true => send.wake_when_left(send.head() - send.capacity() / 4),
+            let low = send.capacity() / if queue.policy().live_first { 8 } else { 4 };
+            let refills = match send.used() > low {
+                true => send.wake_when_left(send.head() - low),
                 false => true,
             };
             if !takes || !refills {
@@ -258,7 +260,10 @@ impl Engine {
     fn relieve(&mut self) {
         use crate::spec::SpoolFull;
         for at in 0..self.accounts.len() {
-            // Nothing lies between: the destination can have it at once.
+            // As far as is known, nothing lies between: the destination can have it at once.
+            if self.accounts[at].queue.spooled_lines() == 0 {
+                self.accounts[at].replayed = true;
+            }
             let passed = self.pass_on(at).and_then(|_| self.turn_back(at));
             if matches!(passed, Err(Trouble::Frozen)) {
                 return;

@@ -41,7 +41,13 @@ impl Engine {
         let (bounds, purged) = (store.bounds(&id)?, store.purged_through(&id)?);
         let ring = intake.cell(Cell::RingId);
         let same = position.filter(|position| ring != 0 && position.ring == ring);
-        let copied = front.filter(|front| ring != 0 && front.position == send.head());
+        let copied = front.filter(|front| ring != 0 && front.position == send.head() && front.position > 0);
+        if ring == 0 && front.is_some() {
+            // Of a ring there was before: it would speak of this one when that comes to the same position.
+            let mut change = store.begin()?;
+            change.set_position(&front_name, Position { ring: 0, position: 0 })?;
+            change.commit()?;
+        }
         self.lane(|lane| {
             let (account, writer) = (&self.accounts[at], &mut lane.writer);
             if ring == 0 {

@@ -14,7 +14,7 @@ use super::Begun;
 use super::offered::Offered;
 use super::relay::{Relay, Resized};
 use super::web::Web;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::destination::Destination;
 use crate::gate::Gate;
 use crate::handover::{Item, Registry};
@@ -23,7 +23,9 @@ use crate::ledger::{self, Kind, Ledger};
 use crate::listen::{Connections, Inputs, Limits, Listener};
 use crate::queue::{self, Policy, Queue, WhenFull};
 use crate::route::{BlockRule, Matcher, Table, TableRoute};
-use crate::spec::{self, Full};
+use crate::spec::{self, Full, Replay};
+use crate::spool::{self, Spool};
+use crate::state;
 use crate::sys;
 
 /// Puts a worker together. Nothing moves yet: the gate is closed.
@@ -42,7 +44,8 @@ pub(super) fn assemble(
         ..
     } = begun;
     let registry = Arc::new(Registry::new(link));
-    let gate = Arc::new(Gate::new(&ledger, threads));
+    // One more than the runtime's threads, for the spool's.
+    let gate = Arc::new(Gate::new(&ledger, threads + 1));
     let mut builder = Builder {
         ledger: &ledger,
         registry: &registry,
@@ -76,6 +79,20 @@ pub(super) fn assemble(
             .collect::<io::Result<_>>()?,
         table,
     };
+    let spool = Spool::start(spool::Plan {
+        settings: state::Settings {
+            path: config.state.path.clone(),
+            synchronous: match config.state.synchronous {
+                config::Synchronous::Normal => state::Synchronous::Normal,
+                config::Synchronous::Full => state::Synchronous::Full,
+            },
+            events_kept: config.state.events_kept,
+        },
+        max_size: config.state.max_size,
+        gate: gate.clone(),
+        destinations: destinations.iter().chain(&leaving).cloned().collect(),
+        runtime: runtime.clone(),
+    })?;
     let inputs = Arc::new(Inputs {
         ledger: ledger.clone(),
         gate,
@@ -104,6 +121,7 @@ pub(super) fn assemble(
         ledger,
         registry,
         inputs,
+        spool,
         destinations,
         leaving: Mutex::new(leaving),
         listeners: Mutex::new(listeners),
@@ -245,13 +263,14 @@ impl Builder<'_> {
             }
         };
         let when_full = match spec.full {
-            Full::Spool | Full::Block => WhenFull::Block,
+            Full::Spool => WhenFull::Spool,
+            Full::Block => WhenFull::Block,
             Full::Drop => WhenFull::Drop,
         };
         let policy = Policy {
             when_full,
             resend: spec.resend.min(size / 2),
-            live_first: false,
+            live_first: spec.spool.replay == Replay::LiveFirst,
         };
         let queue = Queue::open(self.ledger, &spec.id, memory, size, policy)?;
         let (gate, registry) = (self.gate.clone(), self.registry.clone());

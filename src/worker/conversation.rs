@@ -13,6 +13,7 @@ use super::{Begun, ORPHANED, assemble, fault, own_metrics, report};
 use crate::handover::{FromSupervisor, FromWorker, Link, Wanted};
 use crate::ledger::LANES;
 use crate::listen::{empty_accept_queue, read_stream};
+use crate::spool::Errand;
 use crate::sys;
 
 /// The largest state that a frozen worker can pass.
@@ -203,7 +204,13 @@ impl Conversation {
                 let beside: Vec<_> = memory.iter().map(|memory| memory.as_fd()).collect();
                 self.link.send(&FromWorker::Report { id }, &beside)?;
             }
-            FromSupervisor::History { generations } => *lock(&self.relay.history) = generations,
+            FromSupervisor::History { generations } => {
+                if self.relay.serving.load(Ordering::SeqCst) {
+                    // Nobody waits: what can't be noted now is noted with the next.
+                    drop(self.relay.spool.ask(Errand::Generations(generations.clone())));
+                }
+                *lock(&self.relay.history) = generations;
+            }
             FromSupervisor::Welcome { .. }
             | FromSupervisor::All
             | FromSupervisor::Refuse { .. } => {
@@ -363,6 +370,7 @@ impl Conversation {
         for destination in &relay.respecified {
             report::remember_spec(&relay, destination);
         }
+        relay.spool.settled();
         relay.runtime.spawn(super::stop::leave(relay.clone()));
         super::report::reclaim(&relay);
     }

@@ -15,6 +15,7 @@ use crate::ledger::{Count, Ledger, Object, Slot};
 use crate::listen::{
     Connection, Inputs, Kind, Listener, Lost, accept, read_datagrams, read_stream,
 };
+use crate::spool::Spool;
 use crate::sys::{self, Watched};
 
 /// A worker's parts.
@@ -27,6 +28,7 @@ pub(super) struct Relay {
     pub ledger: Arc<Ledger>,
     pub registry: Arc<Registry>,
     pub inputs: Arc<Inputs>,
+    pub spool: Spool,
     /// Those of the config, in the order of its routes.
     pub destinations: Vec<Arc<Destination>>,
     /// Those that the config no longer has.
@@ -151,6 +153,7 @@ impl Relay {
     /// Stops all reading, writing and accepting, and tells what only this process knows.
     pub fn freeze(&self) -> [Vec<u8>; 4] {
         self.serving.store(false, Ordering::SeqCst);
+        self.spool.freeze();
         self.inputs.gate.close();
         let mut frozen = self.inputs.connections.freeze();
         for destination in self.all_destinations() {
@@ -238,6 +241,7 @@ impl Relay {
     pub fn open(self: &Arc<Self>) {
         self.serving.store(true, Ordering::SeqCst);
         self.inputs.gate.open();
+        self.spool.open();
         let listeners = lock(&self.listeners);
         if !self.began.swap(true, Ordering::SeqCst) {
             listeners

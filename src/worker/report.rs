@@ -153,6 +153,8 @@ fn destination(relay: &Relay, destination: &Destination) -> DestinationView {
         acknowledged: total(Count::Acknowledged),
         queued: queue.queued_lines(),
         queued_bytes: queue.queued_bytes(),
+        spooled: queue.spooled_lines(),
+        imported: total(Count::Imported),
         queue_bytes: ring.size(),
         sent: total(Count::Sent),
         resent: total(Count::Resent),

@@ -11,10 +11,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::relay::{Relay, lock};
 use crate::destination::Destination;
 use crate::ledger::DropReason;
+use crate::spool::Errand;
 use crate::listen::{drain, empty_accept_queue, read_to_end};
 
 /// How long a client may take to end its side.
 const LAST_LINES: Duration = Duration::from_millis(500);
+/// How long the spool may take to keep what wasn't delivered.
+const STOW: Duration = Duration::from_secs(10);
 /// How often it is looked whether the queues are empty.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -72,6 +75,7 @@ async fn stop(relay: &Arc<Relay>, mut deadline: watch::Receiver<Instant>) -> Str
     }
     relay.web.finish();
     let mut undelivered = Vec::new();
+    let kept = stow(relay, &destinations).await;
     for destination in &destinations {
         let lines = destination.give_up(DropReason::Stop);
         if lines > 0 {
@@ -84,6 +88,7 @@ async fn stop(relay: &Arc<Relay>, mut deadline: watch::Receiver<Instant>) -> Str
         }
     }
     let mut summary = match undelivered.as_slice() {
+        [] if kept > 0 => format!("{kept} lines wait in the spool, the others were delivered"),
         [] => "everything was delivered".to_owned(),
         undelivered => format!("not delivered: {}", undelivered.join(", ")),
     };
@@ -91,6 +96,38 @@ async fn stop(relay: &Arc<Relay>, mut deadline: watch::Receiver<Instant>) -> Str
         summary.push_str(&format!("; {unread} bytes of clients were left unread"));
     }
     summary
+}
+
+/// Moves what destinations didn't take to the spool. Returns how many lines; what can't be moved stays, and is counted as dropped then.
+async fn stow(relay: &Arc<Relay>, destinations: &[Arc<Destination>]) -> u64 {
+    let mut ids = Vec::new();
+    for destination in destinations.iter().filter(|d| !d.is_drained()) {
+        if destination.stand_down() {
+            ids.push(destination.spec.id.clone());
+        }
+    }
+    if ids.is_empty() {
+        return 0;
+    }
+    let answer = relay.spool.ask(Errand::Stow(ids));
+    // The disk may be slow; one that hangs must not keep the stop.
+    let answer = tokio::task::spawn_blocking(move || answer.recv_timeout(STOW)).await;
+    match answer {
+        Ok(Ok(Ok(lines))) => {
+            if lines > 0 {
+                tracing::info!(lines, "undelivered at the stop: kept in the spool");
+            }
+            lines
+        }
+        Ok(Ok(Err(error))) => {
+            tracing::error!(error, "what is queued can't be kept in the spool");
+            0
+        }
+        Ok(Err(_)) | Err(_) => {
+            tracing::error!("what is queued can't be kept in the spool: the disk takes too long");
+            0
+        }
+    }
 }
 
 /// Takes what clients have sent. Returns the bytes that were left unread.
@@ -137,7 +174,9 @@ pub(super) async fn leave(relay: Arc<Relay>) {
             continue;
         }
         let over = Instant::now() >= deadline;
-        for destination in left.extract_if(.., |d| d.is_drained() || over) {
+        let done: Vec<_> = left.extract_if(.., |d| d.is_drained() || over).collect();
+        stow(&relay, &done).await;
+        for destination in done {
             let lines = destination.give_up(DropReason::Removed);
             let id = &destination.spec.id;
             tracing::info!(

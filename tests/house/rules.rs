@@ -59,6 +59,7 @@ pub const ROOMS: &[Room] = &[
     room(31, "intake"),
     room(32, "listen"),
     room(32, "destination"),
+    room(33, "spool"),
     room(32, "admin"),
     // Putting it together. The supervisor may be older than the worker, so it knows next to nothing;
     // the drill is a client.
