@@ -41,6 +41,9 @@ pub mod destination;
 pub mod handover;
 pub mod ledger;
 
+// What outlives all processes: spooled lines, and what happened.
+pub mod state;
+
 // What may be seen.
 pub mod admin;
 pub mod metrics;

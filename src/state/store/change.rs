@@ -1,0 +1,390 @@
+//! Writing: all of a change, or nothing.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use super::super::{ChangeRow, Deleted, GenerationRow, NewRow, Position, StoreError, time};
+use super::convert::{fault, is_local, signed, unsigned};
+use super::{history, spool, sql};
+
+/// A write transaction. Nobody else can write until it ends. Dropped without a commit, it is undone.
+///
+/// After [`StoreError::Full`] and some I/O errors SQLite has undone it already: then all that follows fails, too.
+#[derive(Debug)]
+pub struct Change<'a> {
+    tx: Transaction<'a>,
+    events_kept: u64,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn begin(
+        conn: &'a mut Connection,
+        events_kept: u64,
+    ) -> Result<Change<'a>, StoreError> {
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate);
+        let tx = tx.map_err(fault)?;
+        Ok(Change { tx, events_kept })
+    }
+
+    fn conn(&self) -> Result<&Connection, StoreError> {
+        match self.tx.is_autocommit() {
+            false => Ok(&self.tx),
+            // What follows would be committed one by one.
+            true => Err(StoreError::Unavailable(
+                "the transaction was undone after an error".to_owned(),
+            )),
+        }
+    }
+
+    /// Puts a row into its place. Where rows were purged, those from this place on are deleted now, so that it lives.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] if the place is taken.
+    pub fn insert(&mut self, row: &NewRow<'_>) -> Result<(), StoreError> {
+        let sql = "INSERT INTO spool (destination, seq, first_at, last_at, lines, bytes, payload)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let inserted = || {
+            self.tx.prepare_cached(sql)?.execute(params![
+                row.destination,
+                row.seq,
+                time::iso(row.first_at_ms),
+                time::iso(row.last_at_ms),
+                signed(row.lines),
+                signed(row.payload.len() as u64),
+                row.payload,
+            ])
+        };
+        self.conn()?;
+        inserted().map(drop).map_err(fault)
+    }
+
+    /// Notes how far a ring was taken over.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn set_position(
+        &mut self,
+        destination: &str,
+        position: Position,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO spool_position VALUES (?1, ?2, ?3)
+            ON CONFLICT (destination) DO UPDATE SET ring = excluded.ring, position = excluded.position";
+        let values = params![
+            destination,
+            position.ring.cast_signed(),
+            position.position.cast_signed()
+        ];
+        let conn = self.conn()?;
+        let set = conn
+            .prepare_cached(sql)
+            .and_then(|mut sql| sql.execute(values));
+        set.map(drop).map_err(fault)
+    }
+
+    /// How far a ring was taken over, this change included.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read.
+    pub fn position(&self, destination: &str) -> Result<Option<Position>, StoreError> {
+        spool::position(self.conn()?, destination).map_err(fault)
+    }
+
+    /// Deletes all rows up to this place.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written. A row that can't be deleted isn't an error: it is set aside.
+    pub fn delete_through(&mut self, destination: &str, seq: i64) -> Result<Deleted, StoreError> {
+        self.taken(destination, |change| {
+            let from = spool::purged_through(&change.tx, destination)?;
+            change.delete(destination, from.unwrap_or(i64::MIN), seq)
+        })
+    }
+
+    /// Deletes the oldest rows behind this place until so many bytes of payload are gone: one row at least.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn delete_oldest(
+        &mut self,
+        destination: &str,
+        after: Option<i64>,
+        bytes: u64,
+    ) -> Result<Deleted, StoreError> {
+        self.taken(destination, |change| {
+            let after = after.unwrap_or(i64::MIN);
+            let purged = spool::purged_through(&change.tx, destination)?;
+            let after = after.max(purged.unwrap_or(i64::MIN));
+            match change.oldest(destination, after, bytes)? {
+                Some(through) => change.delete(destination, after, through),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// The place up to which the oldest rows have so many bytes.
+    fn oldest(&self, destination: &str, after: i64, bytes: u64) -> rusqlite::Result<Option<i64>> {
+        let mut statement = self.tx.prepare_cached(sql::SIZES)?;
+        let values = params![destination, after];
+        let mut rows = statement.query(values)?;
+        let (mut through, mut sum) = (None, 0);
+        while let Some(row) = rows.next()? {
+            through = Some(row.get(0)?);
+            sum += unsigned(row.get(1)?);
+            if sum >= bytes {
+                break;
+            }
+        }
+        Ok(through)
+    }
+
+    /// Takes a row that can't be read out of the way, and keeps what is left of it for people.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn set_aside(
+        &mut self,
+        destination: &str,
+        seq: i64,
+        reason: &str,
+    ) -> Result<Deleted, StoreError> {
+        self.taken(destination, |change| {
+            if spool::next_seq(&change.tx, destination, seq.checked_sub(1))? == Some(seq) {
+                change.put_aside(destination, seq, reason)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets all rows up to this place, at once however many they are. They take their room until they are
+    /// [swept](super::Store::sweep).
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn purge(&mut self, destination: &str, through: i64) -> Result<Deleted, StoreError> {
+        self.taken(destination, |change| {
+            // Not further than there are rows: those that come later are not meant.
+            let Some(highest) = spool::highest_of_all(&change.tx, destination)? else {
+                return Ok(());
+            };
+            let mark = "INSERT INTO spool_purged VALUES (?1, ?2)
+                ON CONFLICT (destination) DO UPDATE SET through = max(through, excluded.through)";
+            change
+                .tx
+                .prepare_cached(mark)?
+                .execute(params![destination, through.min(highest)])?;
+            change
+                .tx
+                .prepare_cached(sql::COUNT_LEFT)?
+                .execute([destination])?;
+            Ok(())
+        })
+    }
+
+    /// Moves the oldest rows of one destination behind the newest of another, so many at once. Returns what was moved.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written. A row that can't be moved is set aside.
+    pub fn reassign(&mut self, from: &str, to: &str, max_rows: u32) -> Result<Deleted, StoreError> {
+        self.conn()?;
+        if from == to {
+            return Ok(Deleted::default());
+        }
+        self.moved(from, to, max_rows).map_err(fault)
+    }
+
+    fn moved(&self, from: &str, to: &str, max_rows: u32) -> rusqlite::Result<Deleted> {
+        let before = spool::total(&self.tx, to)?;
+        let taken = spool::highest_of_all(&self.tx, to)?;
+        let purged = spool::purged_through(&self.tx, to)?;
+        let mut last = taken.max(purged).unwrap_or(-1);
+        for _ in 0..max_rows {
+            let Some(seq) = spool::next_seq(&self.tx, from, None)? else {
+                break;
+            };
+            let moved = self.attempt(|tx| {
+                tx.prepare_cached(sql::MOVE)?
+                    .execute(params![from, seq, to, last + 1])
+            });
+            match moved {
+                Ok(_) => last += 1,
+                Err(error) if is_local(&error) => {
+                    self.put_aside(from, seq, &error.to_string())?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(less(spool::total(&self.tx, to)?, before))
+    }
+
+    /// Notes a worker, or what became of one that was noted. The oldest are forgotten.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn record_generation(&mut self, generation: &GenerationRow) -> Result<(), StoreError> {
+        history::record_generation(self.conn()?, generation, self.events_kept).map_err(fault)
+    }
+
+    /// Notes a change that someone made. The oldest are forgotten.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn record_change(&mut self, change: &ChangeRow<'_>) -> Result<(), StoreError> {
+        history::record_change(self.conn()?, change, self.events_kept).map_err(fault)
+    }
+
+    /// Makes it last. With [`Synchronous::Full`](super::super::Synchronous::Full) it waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of the change was written.
+    pub fn commit(self) -> Result<(), StoreError> {
+        self.conn()?;
+        self.tx.commit().map_err(fault)
+    }
+
+    /// See [`super::Store::sweep`].
+    pub(super) fn sweep(&mut self, rows: u32) -> Result<(), StoreError> {
+        let swept = || {
+            let mut statement = self.tx.prepare_cached(sql::TO_SWEEP)?;
+            let purged = statement
+                .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<Vec<(String, i64)>>>()?;
+            let mut left = rows;
+            for (destination, through) in purged {
+                let mut statement = self.tx.prepare_cached(sql::PURGED)?;
+                let seqs = statement
+                    .query_map(params![destination, through, left], |row| row.get(0))?
+                    .collect::<rusqlite::Result<Vec<i64>>>()?;
+                if let Some(&last) = seqs.last() {
+                    self.delete(&destination, i64::MIN, last)?;
+                }
+                left -= seqs.len() as u32;
+            }
+            Ok(())
+        };
+        swept().map_err(fault)
+    }
+
+    /// Does something to a spool, and says what it took by what the totals say before and after.
+    fn taken(
+        &self,
+        destination: &str,
+        act: impl FnOnce(&Self) -> rusqlite::Result<()>,
+    ) -> Result<Deleted, StoreError> {
+        self.conn()?;
+        let taken = || {
+            let before = spool::total(&self.tx, destination)?;
+            act(self)?;
+            Ok(less(before, spool::total(&self.tx, destination)?))
+        };
+        taken().map_err(fault)
+    }
+
+    /// Deletes the rows behind `after` up to `through`. Those that can't be deleted are set aside.
+    fn delete(&self, destination: &str, after: i64, through: i64) -> rusqlite::Result<()> {
+        let range = params![destination, after, through];
+        let deleted = self.attempt(|tx| tx.prepare_cached(sql::DELETE)?.execute(range));
+        match deleted {
+            Err(error) if is_local(&error) => {}
+            deleted => return deleted.map(drop),
+        }
+        // One of them is bad: one by one, to find out which.
+        let mut statement = self.tx.prepare_cached(sql::SEQS)?;
+        let seqs = statement
+            .query_map(range, |row| row.get(0))?
+            .collect::<rusqlite::Result<Vec<i64>>>()?;
+        for seq in seqs {
+            let one = params![destination, seq - 1, seq];
+            let deleted = self.attempt(|tx| tx.prepare_cached(sql::DELETE)?.execute(one));
+            match deleted {
+                Err(error) if is_local(&error) => {
+                    self.put_aside(destination, seq, &error.to_string())?;
+                }
+                deleted => drop(deleted?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves a row to `spool_damaged`. If it can't even be deleted it stays where it is, marked as stuck.
+    fn put_aside(&self, destination: &str, seq: i64, reason: &str) -> rusqlite::Result<()> {
+        let now = time::iso(time::now_ms());
+        let values = params![destination, seq, now, reason];
+        let kept = self.attempt(|tx| tx.prepare_cached(sql::KEEP)?.execute(values));
+        match kept {
+            Ok(_) => {}
+            Err(error) if is_local(&error) => {
+                self.tx.prepare_cached(sql::NOTE)?.execute(values)?;
+            }
+            Err(error) => return Err(error),
+        }
+        let noted = self.tx.last_insert_rowid();
+        let one = params![destination, seq - 1, seq];
+        let deleted = self.attempt(|tx| tx.prepare_cached(sql::DELETE)?.execute(one));
+        match deleted {
+            Err(error) if is_local(&error) => self.leave(destination, seq, noted),
+            deleted => deleted.map(drop),
+        }
+    }
+
+    /// Takes a row that can't be deleted out of the totals, as far as it can be read.
+    fn leave(&self, destination: &str, seq: i64, noted: i64) -> rusqlite::Result<()> {
+        self.tx
+            .prepare_cached("UPDATE spool_damaged SET stuck = 1 WHERE id = ?1")?
+            .execute([noted])?;
+        if spool::purged_through(&self.tx, destination)?.is_some_and(|through| through >= seq) {
+            return Ok(());
+        }
+        let sql = "SELECT lines, bytes FROM spool WHERE destination = ?1 AND seq = ?2";
+        let counted = self
+            .tx
+            .prepare_cached(sql)?
+            .query_row(params![destination, seq], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            });
+        let (lines, bytes): (i64, i64) = match counted {
+            Err(error) if is_local(&error) => (0, 0),
+            counted => counted?,
+        };
+        let sql = "UPDATE spool_total SET rows = rows - 1,
+            lines = CASE rows WHEN 1 THEN 0 ELSE lines - ?2 END,
+            bytes = CASE rows WHEN 1 THEN 0 ELSE bytes - ?3 END WHERE destination = ?1";
+        self.tx
+            .prepare_cached(sql)?
+            .execute(params![destination, lines, bytes])?;
+        Ok(())
+    }
+
+    /// Does something that may turn out to be impossible half-way: then it is undone, and the change goes on.
+    fn attempt<T>(
+        &self,
+        act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.tx.prepare_cached("SAVEPOINT attempt")?.execute(())?;
+        let done = act(&self.tx);
+        if done.is_err() && !self.tx.is_autocommit() {
+            self.tx.prepare_cached("ROLLBACK TO attempt")?.execute(())?;
+        }
+        if !self.tx.is_autocommit() {
+            self.tx.prepare_cached("RELEASE attempt")?.execute(())?;
+        }
+        done
+    }
+}
+
+fn less(before: Deleted, after: Deleted) -> Deleted {
+    Deleted {
+        rows: before.rows.saturating_sub(after.rows),
+        lines: before.lines.saturating_sub(after.lines),
+        bytes: before.bytes.saturating_sub(after.bytes),
+    }
+}
