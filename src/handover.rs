@@ -195,6 +195,17 @@ pub enum Origin {
     Crash,
 }
 
+impl Origin {
+    /// As in messages and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Origin::Start => "start",
+            Origin::Reload => "reload",
+            Origin::Crash => "crash",
+        }
+    }
+}
+
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use crate::config::{Config, LogFormat, LogLevel};
 use crate::handover::{FromSupervisor, FromWorker, Link, PROTOCOL};
 use crate::ledger::Ledger;
+use crate::state::{Store, StoreError};
 use crate::{logging, sys};
 
 /// The exit status of a worker whose supervisor has gone (EX_TEMPFAIL, sysexits.h).
@@ -135,6 +136,12 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
     logging::init(level_name(config.log.level), format_name(config.log.format));
     for warning in &config.warnings {
         tracing::warn!("{}", warning.in_file(&config.path));
+    }
+    if let Err(newer @ StoreError::Newer { .. }) = Store::open_existing(&config.state.path, false) {
+        return Err(Refusal {
+            reason: newer.to_string(),
+            status: BAD_CONFIG,
+        });
     }
     fault::point("after-config");
     let ledger = Arc::new(Ledger::open(ledger.as_fd())?);

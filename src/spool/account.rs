@@ -117,7 +117,11 @@ impl Account {
     /// Continues behind these numbers.
     pub fn number_after(&mut self, highest: Option<i64>, purged: Option<i64>) {
         let purged = purged.map(|through| through.saturating_add(FIRST));
-        let known = [highest.map(|seq| seq + STEP), purged, self.cursor().map(|seq| seq + STEP)];
+        let known = [
+            highest.map(|seq| seq + STEP),
+            purged,
+            self.cursor().map(|seq| seq + STEP),
+        ];
         self.next_seq = known.into_iter().flatten().fold(FIRST, i64::max);
     }
 

@@ -58,7 +58,12 @@ pub(super) struct Engine {
 
 impl Engine {
     pub fn new(plan: Plan, shared: Arc<Shared>) -> Engine {
-        let accounts = plan.destinations.iter().cloned().map(Account::new).collect();
+        let accounts = plan
+            .destinations
+            .iter()
+            .cloned()
+            .map(Account::new)
+            .collect();
         let now = Instant::now();
         Engine {
             plan,
@@ -90,7 +95,8 @@ impl Engine {
             let (wanted, runtime) = (self.shared.wanted.clone(), self.plan.runtime.clone());
             if !wait.is_zero() {
                 // Woken, or time is over: either way there is something to look at.
-                let _either = runtime.block_on(tokio::time::timeout(wait, wanted.notified()));
+                let _either = runtime
+                    .block_on(async { tokio::time::timeout(wait, wanted.notified()).await });
             }
         }
     }
@@ -115,7 +121,11 @@ impl Engine {
         let now = Instant::now();
         if self.store.is_none() {
             if now < self.retry_at {
-                let why = self.complained.as_ref().map_or("", |(why, _)| why).to_owned();
+                let why = self
+                    .complained
+                    .as_ref()
+                    .map_or("", |(why, _)| why)
+                    .to_owned();
                 return Err(StoreError::Unavailable(why).into());
             }
             self.retry_at = now + RETRY;
@@ -157,7 +167,9 @@ impl Engine {
             self.turn_back(at)?;
         }
         let now = Instant::now();
-        let full = self.intakes().any(|queue| queue.intake.used() >= queue.size() / 4);
+        let full = self
+            .intakes()
+            .any(|queue| queue.intake.used() >= queue.size() / 4);
         if full || now >= self.next_group {
             more |= self.take_intakes()?;
             self.next_group = now + GROUP;
@@ -252,7 +264,9 @@ impl Engine {
             tracing::info!(path = %self.plan.settings.path.display(), "the spool takes lines again");
             self.complained = None;
             self.shared.health().error = None;
-            self.accounts.iter().for_each(|account| account.queue.set_dropping(false));
+            self.accounts
+                .iter()
+                .for_each(|account| account.queue.set_dropping(false));
         }
     }
 
@@ -292,7 +306,8 @@ impl Engine {
         let (oldest, lines) = intake.oldest(intake.acked(), bytes);
         let end = intake.acked() + oldest.len() as u64;
         self.lane(|lane| {
-            lane.writer.add(intake.counts(), DropReason::SpoolFull, lines);
+            lane.writer
+                .add(intake.counts(), DropReason::SpoolFull, lines);
             intake.moved(&mut lane.writer, end, lines);
         })
     }
@@ -311,7 +326,8 @@ impl Engine {
     pub fn import(&self, at: usize, lines: u64) -> Result<(), Trouble> {
         let account = &self.accounts[at];
         self.lane(|lane| {
-            lane.writer.add(account.queue.counts(), Count::Imported, lines);
+            lane.writer
+                .add(account.queue.counts(), Count::Imported, lines);
             account.book(&mut lane.writer, lines, 0);
             lane.writer.commit();
         })

@@ -78,7 +78,11 @@ impl Engine {
         match errand {
             Errand::Stow(ids) => {
                 let mut lines = 0;
-                for at in ids.iter().filter_map(|id| self.account(id)).collect::<Vec<_>>() {
+                for at in ids
+                    .iter()
+                    .filter_map(|id| self.account(id))
+                    .collect::<Vec<_>>()
+                {
                     lines += self.stow(at)?;
                 }
                 Ok(lines)
@@ -209,19 +213,26 @@ impl Engine {
         let mut change = self.store()?.begin()?;
         for generation in generations {
             change.record_generation(&GenerationRow {
-                id: generation.id as i64,
-                pid: i64::from(generation.pid),
+                id: generation.id,
+                pid: generation.pid,
                 version: generation.version.clone(),
                 config_hash: generation.config_hash.clone(),
                 reason: generation.reason.as_str().to_owned(),
-                started_at: generation.started_at.clone(),
-                ready_at: generation.serving_at.clone(),
-                ended_at: generation.ended_at.clone(),
-                outcome: generation.outcome.clone(),
-                pause_us: generation.pause_us.map(|us| us as i64),
+                started_at_ms: ms(&generation.started_at).unwrap_or(0),
+                ready_at_ms: generation.serving_at.as_deref().and_then(ms),
+                ended_at_ms: generation.ended_at.as_deref().and_then(ms),
+                outcome: Some(generation.outcome.clone()),
+                pause_us: generation.pause_us,
             })?;
         }
         change.commit()?;
         Ok(0)
     }
+}
+
+/// A time as the supervisor writes it.
+fn ms(text: &str) -> Option<u64> {
+    let at = humantime::parse_rfc3339_weak(text).ok()?;
+    let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(since.as_millis() as u64)
 }

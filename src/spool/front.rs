@@ -10,19 +10,26 @@ use crate::state::{Change, NewRow, Position, StoreError};
 impl Engine {
     /// Finds out where a predecessor was, or what is left from before.
     pub(super) fn agree(&mut self) -> Result<(), Trouble> {
-        let store = self.store.as_mut().ok_or_else(|| StoreError::Unavailable("it isn't open".into()))?;
+        let store = self
+            .store
+            .as_mut()
+            .ok_or_else(|| StoreError::Unavailable("it isn't open".into()))?;
         // Whoever was committing has done it, or never will.
         drop(store.begin()?);
         let totals = store.totals()?;
         for at in 0..self.accounts.len() {
-            let total = totals.iter().find(|t| t.destination == self.accounts[at].id());
+            let total = totals
+                .iter()
+                .find(|t| t.destination == self.accounts[at].id());
             self.accounts[at].bytes = total.map_or(0, |t| t.bytes);
             self.agree_on(at, total.map_or(0, |t| t.lines))?;
         }
         let known = |id: &str| self.accounts.iter().any(|account| account.id() == id);
         for total in totals.iter().filter(|t| !known(&t.destination)) {
             tracing::warn!(
-                destination = total.destination, lines = total.lines, bytes = total.bytes,
+                destination = total.destination,
+                lines = total.lines,
+                bytes = total.bytes,
                 "lines in the spool for a destination that the config doesn't have: kept (see baton spool)"
             );
         }
@@ -41,11 +48,18 @@ impl Engine {
         let (bounds, purged) = (store.bounds(&id)?, store.purged_through(&id)?);
         let ring = intake.cell(Cell::RingId);
         let same = position.filter(|position| ring != 0 && position.ring == ring);
-        let copied = front.filter(|front| ring != 0 && front.position == send.head() && front.position > 0);
+        let copied =
+            front.filter(|front| ring != 0 && front.position == send.head() && front.position > 0);
         if ring == 0 && front.is_some() {
             // Of a ring there was before: it would speak of this one when that comes to the same position.
             let mut change = store.begin()?;
-            change.set_position(&front_name, Position { ring: 0, position: 0 })?;
+            change.set_position(
+                &front_name,
+                Position {
+                    ring: 0,
+                    position: 0,
+                },
+            )?;
             change.commit()?;
         }
         self.lane(|lane| {
@@ -58,7 +72,10 @@ impl Engine {
             }
             writer.commit();
             // Committed, and the ledger not told.
-            if let Some(end) = same.map(|at| at.position).filter(|end| *end > intake.acked()) {
+            if let Some(end) = same
+                .map(|at| at.position)
+                .filter(|end| *end > intake.acked())
+            {
                 let text = intake.bytes(intake.acked(), (end - intake.acked()) as usize);
                 let moved = memchr::memchr_iter(b'\n', text).count() as u64;
                 account.book(writer, moved, 0);
@@ -114,7 +131,10 @@ impl Engine {
         }
         let first = self.first_free(at)?;
         let account = &mut self.accounts[at];
-        let store = self.store.as_mut().ok_or_else(|| StoreError::Unavailable("it isn't open".into()))?;
+        let store = self
+            .store
+            .as_mut()
+            .ok_or_else(|| StoreError::Unavailable("it isn't open".into()))?;
         let mut change = store.begin()?;
         let written = write_front(account, &mut change, first)?;
         let position = Position {
@@ -134,7 +154,10 @@ impl Engine {
 
     /// The numbers before the first row that isn't in the send ring are free for rows in front of it; `None`: there is none such.
     fn first_free(&mut self, at: usize) -> Result<Option<i64>, Trouble> {
-        let (id, cursor) = (self.accounts[at].id().to_owned(), self.accounts[at].cursor());
+        let (id, cursor) = (
+            self.accounts[at].id().to_owned(),
+            self.accounts[at].cursor(),
+        );
         Ok(self.store()?.next_seq(&id, cursor)?)
     }
 
@@ -143,7 +166,10 @@ impl Engine {
         let first = self.first_free(at)?;
         let account = &mut self.accounts[at];
         let queue = account.queue.clone();
-        let store = self.store.as_mut().ok_or_else(|| StoreError::Unavailable("it isn't open".into()))?;
+        let store = self
+            .store
+            .as_mut()
+            .ok_or_else(|| StoreError::Unavailable("it isn't open".into()))?;
         let mut change = store.begin()?;
         let front = write_front(account, &mut change, first)?;
         let (mut end, mut moved, now) = (queue.intake.acked(), 0, now_ms());
@@ -166,21 +192,35 @@ impl Engine {
             moved += lines;
         }
         change.set_position(account.id(), account.position(end))?;
-        change.set_position(&account.front_name(), Position { ring: 0, position: 0 })?;
+        change.set_position(
+            &account.front_name(),
+            Position {
+                ring: 0,
+                position: 0,
+            },
+        )?;
         change.commit()?;
         account.replayed = false;
         let account = &self.accounts[at];
         let in_send = queue.send.queued_lines();
         self.lane(|lane| {
             let writer = &mut lane.writer;
-            for cell in [Cell::Cursor, Cell::CursorEnd, Cell::Barrier, Cell::BarrierEnd] {
+            for cell in [
+                Cell::Cursor,
+                Cell::CursorEnd,
+                Cell::Barrier,
+                Cell::BarrierEnd,
+            ] {
                 writer.set(queue.send.cells(), cell, 0);
             }
             account.book(writer, in_send + moved, 0);
             queue.send.moved(writer, queue.send.head(), in_send);
             queue.intake.moved(writer, end, moved);
         })?;
-        debug_assert!(front.lines == in_send, "what is unacknowledged is what was written");
+        debug_assert!(
+            front.lines == in_send,
+            "what is unacknowledged is what was written"
+        );
         Ok(in_send + moved)
     }
 }
@@ -270,4 +310,3 @@ fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id()) | 1
 }
-

@@ -79,8 +79,16 @@ impl Engine {
                 writer.set(cells, Cell::Barrier, row.seq as u64);
                 writer.set(cells, Cell::BarrierEnd, end);
             }
-            account.book(writer, lines.saturating_sub(row.lines), lines.max(row.lines));
-            writer.add(queue.counts(), Count::Imported, lines.saturating_sub(row.lines));
+            account.book(
+                writer,
+                lines.saturating_sub(row.lines),
+                lines.max(row.lines),
+            );
+            writer.add(
+                queue.counts(),
+                Count::Imported,
+                lines.saturating_sub(row.lines),
+            );
             let missing = row.lines.saturating_sub(lines);
             writer.add(queue.counts(), DropReason::SpoolDamaged, missing);
             writer.commit();
@@ -92,7 +100,10 @@ impl Engine {
 
     /// Deletes the row that is next. Returns its lines.
     fn delete_next(&mut self, at: usize) -> Result<u64, Trouble> {
-        let (id, cursor) = (self.accounts[at].id().to_owned(), self.accounts[at].cursor());
+        let (id, cursor) = (
+            self.accounts[at].id().to_owned(),
+            self.accounts[at].cursor(),
+        );
         let mut change = self.store()?.begin()?;
         let deleted = change.delete_oldest(&id, cursor, 1)?;
         change.commit()?;
@@ -104,7 +115,11 @@ impl Engine {
     /// Makes several rows of one that is too large for the send ring.
     fn divide(&mut self, at: usize, row: &Row) -> Result<(), Trouble> {
         let account = &self.accounts[at];
-        let (id, cursor, size) = (account.id().to_owned(), account.cursor(), account.row_size());
+        let (id, cursor, size) = (
+            account.id().to_owned(),
+            account.cursor(),
+            account.row_size(),
+        );
         let mut change = self.store()?.begin()?;
         change.delete_oldest(&id, cursor, 1)?;
         let (mut rest, mut seq) = (&row.payload[..], row.seq);
@@ -130,7 +145,13 @@ impl Engine {
         let mut change = self.store()?.begin()?;
         let gone = change.set_aside(&id, seq, reason)?;
         change.commit()?;
-        tracing::error!(destination = id, row = seq, reason, lines = gone.lines, "a row can't be read: set aside");
+        tracing::error!(
+            destination = id,
+            row = seq,
+            reason,
+            lines = gone.lines,
+            "a row can't be read: set aside"
+        );
         let account = &mut self.accounts[at];
         account.bytes = account.bytes.saturating_sub(gone.bytes);
         self.drop_spooled(at, DropReason::SpoolDamaged, gone.lines)

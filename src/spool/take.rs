@@ -59,7 +59,13 @@ impl Engine {
             }
             let waits = account.spools() && left > 0 && account.queue.intake.used() > 0;
             if waits {
-                more |= take_one(account, &mut change, &mut taken, &mut left, (&mut total, max_size))?;
+                more |= take_one(
+                    account,
+                    &mut change,
+                    &mut taken,
+                    &mut left,
+                    (&mut total, max_size),
+                )?;
             }
             done.push(taken);
         }
@@ -67,7 +73,9 @@ impl Engine {
             return Err(Trouble::Frozen);
         }
         change.commit()?;
-        self.shared.dirty.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.shared
+            .dirty
+            .store(true, std::sync::atomic::Ordering::Relaxed);
         self.taken = total;
         for taken in done {
             self.note_taken(taken)?;
@@ -79,7 +87,10 @@ impl Engine {
     fn note_taken(&mut self, taken: Taken) -> Result<(), Trouble> {
         let account = &mut self.accounts[taken.account];
         account.bytes += taken.bytes;
-        for deleted in [Some(&taken.dropped), taken.delivered.as_ref()].into_iter().flatten() {
+        for deleted in [Some(&taken.dropped), taken.delivered.as_ref()]
+            .into_iter()
+            .flatten()
+        {
             account.bytes = account.bytes.saturating_sub(deleted.bytes);
         }
         if taken.bytes > 0 {
@@ -181,7 +192,8 @@ fn room_for(
                 0 => None,
                 seq => Some(seq),
             };
-            let dropped = change.delete_oldest(account.id(), cursor, over.max(over_all).max(bytes))?;
+            let dropped =
+                change.delete_oldest(account.id(), cursor, over.max(over_all).max(bytes))?;
             taken.dropped.rows += dropped.rows;
             taken.dropped.lines += dropped.lines;
             taken.dropped.bytes += dropped.bytes;

@@ -115,7 +115,10 @@ impl Engine {
         self.taken = size.file - size.free + size.wal;
         let mut health = self.shared.health();
         (health.file, health.free, health.wal) = (size.file, size.free, size.wal);
-        health.totals = totals.into_iter().map(|t| (t.destination.clone(), t)).collect();
+        health.totals = totals
+            .into_iter()
+            .map(|t| (t.destination.clone(), t))
+            .collect();
         Ok(())
     }
 }

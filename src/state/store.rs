@@ -4,6 +4,7 @@ mod change;
 mod checkpoint;
 mod convert;
 mod history;
+mod lookup;
 mod open;
 mod schema;
 mod spool;

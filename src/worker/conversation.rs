@@ -207,7 +207,11 @@ impl Conversation {
             FromSupervisor::History { generations } => {
                 if self.relay.serving.load(Ordering::SeqCst) {
                     // Nobody waits: what can't be noted now is noted with the next.
-                    drop(self.relay.spool.ask(Errand::Generations(generations.clone())));
+                    drop(
+                        self.relay
+                            .spool
+                            .ask(Errand::Generations(generations.clone())),
+                    );
                 }
                 *lock(&self.relay.history) = generations;
             }

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::relay::{Relay, lock};
 use crate::destination::Destination;
 use crate::ledger::DropReason;
-use crate::spool::Errand;
 use crate::listen::{drain, empty_accept_queue, read_to_end};
+use crate::spool::Errand;
 
 /// How long a client may take to end its side.
 const LAST_LINES: Duration = Duration::from_millis(500);
