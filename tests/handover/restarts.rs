@@ -5,6 +5,7 @@ use std::thread;
 use baton::drill::Target;
 use baton::handover::{Answer, Client, Request};
 
+use crate::refusals::fault_points;
 use crate::trial::{LIMIT, Loss, Trial, wait_for};
 
 #[test]
@@ -67,24 +68,7 @@ fn the_outbound_connection_is_the_same_before_and_after() {
 fn a_restart_that_is_slow_at_every_step_loses_nothing() {
     let mut trial = Trial::start();
     trial.load_tcp();
-    let points = [
-        "before-hello",
-        "after-hello",
-        "after-config",
-        "after-listeners",
-        "after-taken",
-        "before-ready",
-        "after-ready",
-        "on-freeze",
-        "after-frozen",
-        "on-frozen",
-        "after-confirmed",
-        "on-go",
-        "before-running",
-        "after-running",
-    ];
-    let slow: String = points
-        .iter()
+    let slow: String = fault_points()
         .map(|point| format!("{point} slow\n"))
         .collect();
     trial.faults(&slow);
@@ -104,7 +88,8 @@ fn requests_meanwhile_fold_into_one_follow_up() {
             let control = trial.instance.path("control.sock");
             thread::spawn(move || {
                 let client = Client::connect(&control).unwrap();
-                client.ask(Request::Reload, Some(LIMIT)).unwrap()
+                let reload = Request::Reload { watched: false };
+                client.ask(reload, Some(LIMIT)).unwrap()
             })
         })
         .collect();

@@ -211,6 +211,28 @@ impl Trial {
         }
     }
 
+    /// Sends so many lines to a sink that hangs, and waits until all are counted: most are queued. Returns the status then.
+    pub fn pile_up(&mut self, lines: u64) -> Status {
+        self.sink.hang().unwrap();
+        let mut scribe = self.scribe();
+        for _ in 0..lines {
+            let line = scribe.line();
+            scribe.write(&line);
+        }
+        let status = self.counted(lines);
+        self.enter(scribe);
+        status
+    }
+
+    /// The status, once so many lines more than were entered are counted, delivered or not.
+    pub fn counted(&mut self, lines: u64) -> Status {
+        let due = self.sent.lines() + lines;
+        let all = |s: &Status| s.total("in") == Some(due);
+        let status = self.instance.wait_status("all lines", LIMIT, all).unwrap();
+        books(&status);
+        status
+    }
+
     /// Ends all load so far, and waits until every line of it is acknowledged.
     pub fn settle_lines(&mut self) {
         for senders in self.senders.drain(..) {
@@ -315,6 +337,17 @@ impl Trial {
             Reload::Done { generation, .. } => generation,
             Reload::Refused { reason } => panic!("refused: {reason}"),
         }
+    }
+
+    /// Begins a reload, up to the probation of the new worker, which the config makes long.
+    pub fn probation(&mut self) -> Status {
+        self.instance.signal(Signal::SIGHUP).unwrap();
+        let probation = |s: &Status| {
+            s.text("/supervisor/state") == Some("probation") && s.worker_pid().is_some()
+        };
+        self.instance
+            .wait_status("probation", LIMIT, probation)
+            .unwrap()
     }
 
     /// A reload that is to be refused while everything goes on. Returns the reason.
