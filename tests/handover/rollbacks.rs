@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use baton::drill::{Status, Target, free_ports};
 use nix::sys::signal::Signal;
 
-use crate::trial::{LIMIT, Loss, Trial, signal, wait_for};
+use crate::trial::{LIMIT, Loss, Trial, signal};
 
 /// A reload whose new worker does what is due `meanwhile` and dies in its probation; the old one goes on.
 fn rolled_back(trial: &mut Trial, meanwhile: impl FnOnce(&mut Trial)) {
@@ -85,7 +85,6 @@ fn an_address_that_only_a_dead_worker_had_is_free_again_and_its_clients_are_serv
     trial.counted(4);
     trial.rewrite(|config| config.probation = "100ms");
     trial.reload();
-    wait_for("the address", || TcpStream::connect(added).is_ok());
     for mut scribe in clients {
         let line = scribe.line();
         scribe.write(&line);
