@@ -21,7 +21,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// Above what anything in here takes, on a machine that is busy with other things too.
-pub const LIMIT: Duration = Duration::from_secs(40);
+pub const LIMIT: Duration = Duration::from_secs(4);
 /// When nothing arrives for so long, nothing will.
 const QUIET: Duration = Duration::from_secs(6);
 /// How often the totals are looked at.
@@ -228,7 +228,10 @@ impl Trial {
     pub fn counted(&mut self, lines: u64) -> Status {
         let due = self.sent.lines() + lines;
         let all = |s: &Status| s.total("in") == Some(due);
-        let status = self.instance.wait_status("all lines", LIMIT, all).unwrap();
+        let Ok(status) = self.instance.wait_status("all lines", LIMIT, all) else {
+            let status = self.instance.status().unwrap();
+            panic!("{due} lines are due: {}", status.document());
+        };
         books(&status);
         status
     }

@@ -38,19 +38,30 @@ struct Worker {
 impl Worker {
     fn new(memory: &OwnedFd, clients: &[&Client]) -> Worker {
         let ledger = Arc::new(Ledger::open(memory.as_fd()).unwrap());
-        let object = ledger.object(ledger::Kind::Listener, "l").unwrap();
-        let connections = Connections::default();
-        for client in clients {
-            let socket = client.socket.try_clone().unwrap();
-            let (cookie, slot) = (client.cookie, client.slot);
-            let connection = Connection::new(cookie, slot, Kind::Tcp, ("l", object), socket, true);
-            connections.insert(Arc::new(connection.unwrap()));
-        }
-        Worker {
+        let worker = Worker {
             writer: Writer::new(ledger.clone(), 0),
             ledger,
-            connections,
-        }
+            connections: Connections::default(),
+        };
+        clients.iter().for_each(|client| worker.add(client));
+        worker
+    }
+
+    fn add(&self, client: &Client) {
+        let listener = self.ledger.object(ledger::Kind::Listener, "l").unwrap();
+        let socket = client.socket.try_clone().unwrap();
+        let (cookie, slot) = (client.cookie, client.slot);
+        let connection = Connection::new(cookie, slot, Kind::Tcp, ("l", listener), socket, true);
+        self.connections.insert(Arc::new(connection.unwrap()));
+    }
+
+    /// Has accepted this client, who gets a slot that was free.
+    fn accept(&mut self, client: &Client) {
+        let beginning = Offset::default();
+        self.writer
+            .open_stream(client.slot, client.cookie, beginning);
+        self.writer.commit();
+        self.add(client);
     }
 
     /// One that takes over from `old`.
@@ -145,26 +156,35 @@ async fn partial_lines_pass_through_a_worker_that_reads_only_some_of_them() {
     assert_eq!(middle.read(&ends, b" 2 2\n", true), b"one 2 2\n");
     assert_eq!(middle.read(&begins, b"beg", true), b"");
     middle.connections.remove(leaves.cookie).unwrap();
+    cookies[4] = 0;
+    assert_eq!(middle.passes().0, cookies);
+    let comes = Client::connect(4);
+    middle.accept(&comes);
+    assert_eq!(middle.read(&comes, b"new 1 1\nne", true), b"new 1 1\n");
     assert_eq!((middle.offset(&silent), middle.offset(&waits)), (6, 0));
     assert_eq!((middle.offset(&goes_on), middle.offset(&ends)), (8, 8));
-    cookies[4] = 0;
-    let passed = kept(&[(0, "sil"), (1, "b 1 1\nb 2 2\nwai"), (2, "tw"), (70, "beg")]);
+    cookies[4] = comes.cookie;
+    let passed = kept(&[
+        (0, "sil"),
+        (1, "b 1 1\nb 2 2\nwai"),
+        (2, "tw"),
+        (4, "ne"),
+        (70, "beg"),
+    ]);
     assert_eq!(middle.passes(), (cookies.clone(), passed.clone()));
     assert_eq!(middle.passes(), (cookies.clone(), passed), "once more");
 
-    let mut last = Worker::behind(
-        &memory,
-        &middle,
-        &[&silent, &waits, &goes_on, &ends, &begins],
-    );
+    let all = [&silent, &waits, &goes_on, &ends, &comes, &begins];
+    let mut last = Worker::behind(&memory, &middle, &all);
     assert_eq!(last.read(&silent, b"ent 1 1\n", true), b"silent 1 1\n");
     let lines = b"b 1 1\nb 2 2\nwaits 3 3\n";
     assert_eq!(last.read(&waits, b"ts 3 3\n", true), lines);
     assert_eq!(last.read(&goes_on, b"o 2 2\n", true), b"two 2 2\n");
     assert_eq!(last.read(&ends, b"three 3 3\n", true), b"three 3 3\n");
+    assert_eq!(last.read(&comes, b"wer 2 2\n", true), b"newer 2 2\n");
     assert_eq!(last.read(&begins, b"ins 1 1\n", true), b"begins 1 1\n");
-    let offsets = [&silent, &waits, &goes_on, &ends, &begins].map(|c| last.offset(c));
-    assert_eq!(offsets, [17, lines.len() as u64, 16, 18, 11]);
+    let offsets = all.map(|client| last.offset(client));
+    assert_eq!(offsets, [17, lines.len() as u64, 16, 18, 18, 11]);
     assert_eq!(last.passes(), (cookies, Vec::new()));
 }
 
