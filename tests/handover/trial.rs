@@ -21,7 +21,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// Above what anything in here takes, on a machine that is busy with other things too.
-pub const LIMIT: Duration = Duration::from_secs(4);
+pub const LIMIT: Duration = Duration::from_secs(40);
 /// When nothing arrives for so long, nothing will.
 const QUIET: Duration = Duration::from_secs(6);
 /// How often the totals are looked at.
@@ -345,8 +345,10 @@ impl Trial {
     /// Begins a reload, up to the probation of the new worker, which the config makes long.
     pub fn probation(&mut self) -> Status {
         self.instance.signal(Signal::SIGHUP).unwrap();
+        // The worker's part may still be the old one's.
         let probation = |s: &Status| {
-            s.text("/supervisor/state") == Some("probation") && s.worker_pid().is_some()
+            let serving = s.number("/supervisor/generation");
+            s.text("/supervisor/state") == Some("probation") && s.generation() == serving
         };
         self.instance
             .wait_status("probation", LIMIT, probation)
