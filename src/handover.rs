@@ -298,12 +298,16 @@ pub struct Generation {
     pub pause_us: Option<u64>,
 }
 
-/// To the supervisor's control socket, from the command line: one message, one answer.
+/// To the supervisor's control socket, from the command line: one message, one answer (before it `watching`, if asked for).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Request {
     /// Start the binary and config on disk; answered when probation is over.
-    Reload,
+    Reload {
+        /// Say `watching` when probation begins. Who doesn't ask for it may not know the word.
+        #[serde(default)]
+        watched: bool,
+    },
     /// Answered with the status document.
     Status,
     /// Stop the service; answered at once.
@@ -314,6 +318,13 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Answer {
+    /// The new worker serves and may still be refused: the answer follows when its probation is over.
+    Watching {
+        /// Its number.
+        generation: u64,
+        /// How long probation takes.
+        probation_ms: u64,
+    },
     /// The new worker serves.
     Reloaded {
         /// Its number.

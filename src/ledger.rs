@@ -122,7 +122,7 @@ pub struct Ledger {
     directory: Mutex<Directory>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Directory {
     known: HashMap<(Kind, Vec<u8>), Object>,
     /// Where the search for a free entry begins.
@@ -149,22 +149,31 @@ impl Ledger {
                 ),
             ));
         }
-        let mut known = HashMap::new();
-        for index in 0..OBJECTS {
-            if let Some((kind, name)) = entry(&words, index) {
-                known.insert((kind, name), Object(index as u32));
-            }
-        }
-        Ok(Ledger {
+        let ledger = Ledger {
             words,
-            directory: Mutex::new(Directory { known, next: 0 }),
-        })
+            directory: Mutex::default(),
+        };
+        ledger.learn_names();
+        Ok(ledger)
     }
 
-    /// Finishes the commits that a killed worker had begun. Returns how many there were.
+    /// Learns the names that other processes have met.
+    fn learn_names(&self) {
+        let mut directory = self.directory.lock().unwrap_or_else(|e| e.into_inner());
+        for index in 0..OBJECTS {
+            if let Some(key) = entry(&self.words, index) {
+                let object = Object(index as u32);
+                directory.known.entry(key).or_insert(object);
+            }
+        }
+    }
+
+    /// Finishes the commits that a killed worker had begun, and learns the names it had met. Returns how many commits
+    /// there were.
     ///
     /// To be called when no other process writes, before any position is read.
     pub fn recover(&self) -> usize {
+        self.learn_names();
         let mut finished = 0;
         for lane in 0..LANES {
             let record = record(lane);
@@ -199,9 +208,14 @@ impl Ledger {
             let index = (directory.next + step) % OBJECTS;
             if self.words.load(DIRECTORY + index * NAME_WORDS) == 0 {
                 self.write_entry(index, kind, &key.1);
+            }
+            // What is there already are names that a successor has met, which failed. Perhaps this one.
+            if let Some(name) = entry(&self.words, index) {
                 let object = Object(index as u32);
+                directory.known.entry(name).or_insert(object);
+            }
+            if let Some(object) = directory.known.get(&key).copied() {
                 directory.next = index + 1;
-                directory.known.insert(key, object);
                 return Ok(object);
             }
         }
@@ -242,6 +256,8 @@ impl Ledger {
             self.words.store(DIRECTORY + index * NAME_WORDS, 0);
             false
         });
+        // A successor takes the first free entry, too: the search passes what it took.
+        directory.next = 0;
     }
 
     /// A counter's total over all lanes.
@@ -351,6 +367,25 @@ mod tests {
                 99
             );
         }
+    }
+
+    #[test]
+    fn names_that_a_successor_has_met_are_found_when_it_fails() {
+        let fd = memfd("ledger", BYTES).unwrap();
+        let old = Ledger::open(fd.as_fd()).unwrap();
+        old.object(Kind::Listener, "a").unwrap();
+        let new = Ledger::open(fd.as_fd()).unwrap();
+        let met = ["b", "c", "d"].map(|name| new.object(Kind::Listener, name).unwrap());
+        let [b, c, d] = met;
+        // In whatever order, and those that nobody asks for.
+        assert_eq!(old.object(Kind::Listener, "c").unwrap(), c);
+        assert_eq!(old.object(Kind::Listener, "b").unwrap(), b);
+        assert!(!old.objects(Kind::Listener).contains(&d));
+        old.recover();
+        assert!(old.objects(Kind::Listener).contains(&d));
+        assert_eq!(old.objects(Kind::Listener).len(), 4);
+        let route = old.object(Kind::Route, "b").unwrap();
+        assert!(!met.contains(&route));
     }
 
     #[test]

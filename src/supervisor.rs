@@ -294,9 +294,10 @@ impl Supervisor {
 
     fn request(&mut self, id: u64, request: Request) {
         match request {
-            Request::Reload => {
+            Request::Reload { watched } => {
                 if let Some(client) = self.control.client(id) {
                     client.waits_reload = true;
+                    client.wants_watching = watched;
                 }
                 self.handle(Event::Reload(Some(id)));
             }

@@ -17,5 +17,7 @@ mod partials;
 mod refusals;
 #[path = "handover/restarts.rs"]
 mod restarts;
+#[path = "handover/rollbacks.rs"]
+mod rollbacks;
 #[path = "handover/trial.rs"]
 mod trial;

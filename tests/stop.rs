@@ -8,27 +8,12 @@ use std::time::{Duration, Instant};
 use baton::drill::Status;
 use nix::sys::signal::Signal;
 
-use trial::{LIMIT, Loss, Trial, books, no_process_left, processes_in, signal, wait_for};
-
-/// The status, once all that was sent is counted, delivered or not.
-fn counted(trial: &mut Trial, lines: u64) -> Status {
-    let all = |s: &Status| s.total("in") == Some(lines);
-    let status = trial.instance.wait_status("all lines", LIMIT, all).unwrap();
-    books(&status);
-    status
-}
+use trial::{LIMIT, Loss, Trial, no_process_left, processes_in, signal, wait_for};
 
 #[test]
 fn a_stop_delivers_what_is_queued() {
     let mut trial = Trial::start();
-    trial.sink.hang().unwrap();
-    let mut scribe = trial.scribe();
-    for _ in 0..50_000 {
-        let line = scribe.line();
-        scribe.write(&line);
-    }
-    let status = counted(&mut trial, 50_000);
-    trial.enter(scribe);
+    let status = trial.pile_up(50_000);
     trial.instance.signal(Signal::SIGTERM).unwrap();
     wait_for("the stop", || trial.instance.log().contains("Stop(1"));
     trial.sink.resume().unwrap();
@@ -69,7 +54,7 @@ fn what_a_dead_destination_leaves_is_counted_and_logged() {
         let line = scribe.line();
         scribe.write(&line);
     }
-    let status = counted(&mut trial, 100);
+    let status = trial.counted(100);
     assert_eq!(status.number("/worker/destinations/0/queued"), Some(100));
     let began = Instant::now();
     let end = trial.instance.stop(LIMIT).unwrap();
@@ -96,7 +81,7 @@ fn a_second_signal_hurries() {
     let mut scribe = trial.scribe();
     let line = scribe.line();
     scribe.write(&line);
-    counted(&mut trial, 1);
+    trial.counted(1);
     trial.instance.signal(Signal::SIGTERM).unwrap();
     wait_for("the stop", || trial.instance.log().contains("Stop(1"));
     trial.instance.signal(Signal::SIGINT).unwrap();
@@ -113,7 +98,7 @@ fn stop_during(faults: &str, loss: Loss) {
         let line = scribe.line();
         scribe.write(&line);
     }
-    let status = counted(&mut trial, 1_000);
+    let status = trial.counted(1_000);
     trial.enter(scribe);
     trial.faults(faults);
     trial.instance.signal(Signal::SIGHUP).unwrap();
@@ -168,12 +153,7 @@ fn a_stop_while_the_new_worker_begins() {
 #[test]
 fn a_stop_in_probation() {
     let mut trial = Trial::with(|config| config.probation = "1h");
-    trial.instance.signal(Signal::SIGHUP).unwrap();
-    let probation = |s: &Status| s.text("/supervisor/state") == Some("probation");
-    let status = trial
-        .instance
-        .wait_status("probation", LIMIT, probation)
-        .unwrap();
+    let status = trial.probation();
     let end = trial.instance.stop(LIMIT).unwrap();
     assert_eq!(end.code(), Some(0));
     trial.judge(&status, Loss::None);
@@ -182,14 +162,7 @@ fn a_stop_in_probation() {
 #[test]
 fn a_stop_between_two_crashes_delivers_what_is_queued() {
     let mut trial = Trial::start();
-    trial.sink.hang().unwrap();
-    let mut scribe = trial.scribe();
-    for _ in 0..50_000 {
-        let line = scribe.line();
-        scribe.write(&line);
-    }
-    let status = counted(&mut trial, 50_000);
-    trial.enter(scribe);
+    let status = trial.pile_up(50_000);
     // The third crash in a row is answered after a second.
     trial.instance.kill_worker(LIMIT).unwrap();
     trial.instance.kill_worker(LIMIT).unwrap();
@@ -210,14 +183,7 @@ fn a_stop_between_two_crashes_delivers_what_is_queued() {
 #[test]
 fn without_a_supervisor_a_worker_delivers_and_stops() {
     let mut trial = Trial::start();
-    trial.sink.hang().unwrap();
-    let mut scribe = trial.scribe();
-    for _ in 0..50_000 {
-        let line = scribe.line();
-        scribe.write(&line);
-    }
-    let status = counted(&mut trial, 50_000);
-    trial.enter(scribe);
+    let status = trial.pile_up(50_000);
     trial.instance.signal(Signal::SIGKILL).unwrap();
     trial.instance.wait_ended(LIMIT).unwrap();
     wait_for("the worker to notice", || {
@@ -234,12 +200,7 @@ fn without_a_supervisor_a_worker_delivers_and_stops() {
 #[test]
 fn without_a_supervisor_a_new_worker_goes_too() {
     let mut trial = Trial::with(|config| config.probation = "1h");
-    trial.instance.signal(Signal::SIGHUP).unwrap();
-    let probation = |s: &Status| s.text("/supervisor/state") == Some("probation");
-    trial
-        .instance
-        .wait_status("probation", LIMIT, probation)
-        .unwrap();
+    trial.probation();
     trial.instance.signal(Signal::SIGKILL).unwrap();
     trial.instance.wait_ended(LIMIT).unwrap();
     no_process_left(trial.instance.folder());

@@ -1,6 +1,7 @@
 //! `baton reload`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::bail;
 
@@ -9,7 +10,18 @@ use crate::handover::{Answer, Request};
 
 #[expect(clippy::print_stdout, reason = "what was asked for")]
 pub(super) fn run(args: &ControlArgs) -> anyhow::Result<ExitCode> {
-    match args.connect()?.ask(Request::Reload, None)? {
+    let daemon = args.connect()?;
+    let mut answer = daemon.ask(Request::Reload { watched: true }, None)?;
+    if let Answer::Watching {
+        generation,
+        probation_ms,
+    } = answer
+    {
+        let probation = humantime::format_duration(Duration::from_millis(probation_ms));
+        eprintln!("generation {generation} serves; watching it for {probation}");
+        answer = daemon.hear()?;
+    }
+    match answer {
         Answer::Reloaded {
             generation,
             pause_us,

@@ -163,6 +163,11 @@ impl Client {
             timeout,
         )?;
         self.link.send(&request, &[])?;
+        self.hear()
+    }
+
+    /// Waits for what follows `watching`.
+    pub fn hear(&self) -> io::Result<Answer> {
         let Some((answer, fds)) = self.link.receive::<Answer>(true)? else {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,

@@ -201,6 +201,7 @@ fn bytes_read(socket: &Watched) -> io::Result<u64> {
     const CLOSE: u8 = 7;
     const CLOSE_WAIT: u8 = 8;
     const LAST_ACK: u8 = 9;
+    const CLOSING: u8 = 11;
     let fd = socket.get_ref().as_fd();
     // More may arrive between the two questions: ask until nothing did.
     let (mut info, mut unread) = (sys::tcp_info(fd)?, sys::unread(fd)?);
@@ -212,12 +213,12 @@ fn bytes_read(socket: &Watched) -> io::Result<u64> {
         (info, unread) = (again, sys::unread(fd)?);
     }
     let fin = match info.state {
-        CLOSE_WAIT | LAST_ACK => 1,
-        // After a reset the error says whether a FIN had come first. Asking clears it, and
-        // the next read tells of the end all the same.
+        CLOSE_WAIT | LAST_ACK | CLOSING => 1,
+        // Without an error both sides have ended. After a reset the error says whether a FIN had come first. Asking
+        // clears it, and the next read tells of the end all the same.
         CLOSE => match rustix::net::sockopt::socket_error(fd)? {
-            Err(rustix::io::Errno::PIPE) => 1,
-            _ => 0,
+            Ok(()) | Err(rustix::io::Errno::PIPE) => 1,
+            Err(_) => 0,
         },
         _ => 0,
     };
@@ -229,5 +230,77 @@ fn peer_name(socket: &OwnedFd) -> String {
     match address.and_then(|address| std::net::SocketAddr::try_from(address).ok()) {
         Some(address) => address.to_string(),
         None => "a unix socket".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use rustix::net::sockopt::set_socket_linger;
+
+    use super::*;
+
+    /// A client that has sent ten bytes, and our end, which has read them.
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut ours = listener.accept().unwrap().0;
+        client.write_all(b"a.name 1 1").unwrap();
+        ours.read_exact(&mut [0; 10]).unwrap();
+        (client, ours)
+    }
+
+    fn wait_for_state(ours: &TcpStream, state: u8) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while sys::tcp_info(ours.as_fd()).unwrap().state != state {
+            assert!(Instant::now() < deadline, "never in state {state}");
+            std::thread::yield_now();
+        }
+    }
+
+    fn read_of(ours: TcpStream) -> u64 {
+        bytes_read(&sys::watch(ours.into()).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_end_is_no_byte_in_whatever_state_the_connection_is_found() {
+        let (_client, ours) = pair();
+        assert_eq!(read_of(ours), 10);
+
+        let (client, ours) = pair();
+        client.shutdown(Shutdown::Write).unwrap();
+        wait_for_state(&ours, 8);
+        assert_eq!(read_of(ours), 10, "the client has ended its side");
+
+        // Ours was ended, too, by a worker that died before it could say so.
+        let (client, ours) = pair();
+        client.shutdown(Shutdown::Write).unwrap();
+        wait_for_state(&ours, 8);
+        ours.shutdown(Shutdown::Both).unwrap();
+        wait_for_state(&ours, 7);
+        assert_eq!(read_of(ours), 10, "both have ended");
+
+        // As a stop does it.
+        let (client, ours) = pair();
+        ours.shutdown(Shutdown::Write).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        wait_for_state(&ours, 7);
+        assert_eq!(read_of(ours), 10, "both have ended, we first");
+
+        for end_first in [false, true] {
+            let (client, ours) = pair();
+            if end_first {
+                client.shutdown(Shutdown::Write).unwrap();
+                wait_for_state(&ours, 8);
+                (&ours).write_all(b"unread").unwrap();
+            }
+            set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+            drop(client);
+            wait_for_state(&ours, 7);
+            assert_eq!(read_of(ours), 10, "reset; ended before: {end_first}");
+        }
     }
 }

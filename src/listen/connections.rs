@@ -333,3 +333,6 @@ impl Connections {
         Ok(lost)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,7 @@ impl Supervisor {
                     self.note(id, |g| g.outcome = outcome);
                 }
                 Action::Serves(id, pause) => self.serves(id, pause),
+                Action::Watch(askers, id, probation) => self.say_watching(&askers, id, probation),
                 Action::Answer(askers, result) => self.answer(&askers, result),
                 Action::Tell(state) => {
                     if let machine::State::Refused(why) = &state {
@@ -235,6 +236,22 @@ impl Supervisor {
     fn share_history(&mut self, id: Id) {
         let generations = self.history.iter().cloned().collect();
         self.tell(id, &FromSupervisor::History { generations });
+    }
+
+    fn say_watching(&mut self, askers: &[u64], id: Id, probation: Duration) {
+        let answer = Answer::Watching {
+            generation: id,
+            probation_ms: probation.as_millis() as u64,
+        };
+        for asker in askers {
+            if self
+                .control
+                .client(*asker)
+                .is_some_and(|c| c.wants_watching)
+            {
+                self.control.say(*asker, &answer, None);
+            }
+        }
     }
 
     pub(super) fn answer(&mut self, askers: &[u64], result: Result<Id, String>) {

@@ -42,6 +42,8 @@ pub struct Client {
     pub id: u64,
     /// It waits for the end of a reload.
     pub waits_reload: bool,
+    /// And wants to hear of its probation.
+    pub wants_watching: bool,
     /// It waits for a worker's report, until then.
     pub waits_report: Option<Instant>,
 }
@@ -99,6 +101,7 @@ impl Control {
                         link: Link::new(socket),
                         id: self.next_id,
                         waits_reload: false,
+                        wants_watching: false,
                         waits_report: None,
                     });
                 }
@@ -136,12 +139,19 @@ impl Control {
 
     /// Answers a client. One that doesn't read its answers is cut off.
     pub fn answer(&mut self, id: u64, answer: &Answer, beside: Option<&OwnedFd>) {
+        if let Some(client) = self.client(id) {
+            client.waits_reload = false;
+            client.waits_report = None;
+        }
+        self.say(id, answer, beside);
+    }
+
+    /// Tells a client something before its answer.
+    pub fn say(&mut self, id: u64, answer: &Answer, beside: Option<&OwnedFd>) {
         let Some(at) = self.clients.iter().position(|c| c.id == id) else {
             return;
         };
         let client = &mut self.clients[at];
-        client.waits_reload = false;
-        client.waits_report = None;
         let fds: Vec<_> = beside.iter().map(|fd| fd.as_fd()).collect();
         if let Err(error) = client.link.try_send(answer, &fds) {
             tracing::debug!(%error, "a control client could not be answered");

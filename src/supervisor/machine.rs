@@ -280,11 +280,12 @@ impl Machine {
         };
         takeover.step = Step::Probation;
         // Without an old worker there is nothing to go back to, so nothing to wait for.
-        takeover.deadline = if takeover.old.is_some() {
-            now + probation
-        } else {
-            now
+        let probation = match takeover.old {
+            Some(_) => probation,
+            None => Duration::ZERO,
         };
+        takeover.deadline = now + probation;
+        let askers = takeover.askers.clone();
         let pause = takeover.frozen_at.map(|at| now - at);
         self.serving = Some(id);
         self.serving_since = now;
@@ -293,6 +294,9 @@ impl Machine {
         if self.stopping {
             self.stop_serving(now);
         } else {
+            if !probation.is_zero() && !askers.is_empty() {
+                self.push(Action::Watch(askers, id, probation));
+            }
             self.time(now);
         }
     }

@@ -177,6 +177,7 @@ impl Conversation {
                 let began = Instant::now();
                 let state = sys::read_memfd(state.as_fd(), MAX_FROZEN)?;
                 self.take_over(state)?;
+                fault::point("before-confirmed");
                 self.link.send(&FromWorker::Confirmed, &[])?;
                 tracing::debug!(us = began.elapsed().as_micros() as u64, "took over");
                 fault::point("after-confirmed");
@@ -186,6 +187,7 @@ impl Conversation {
                 tracing::debug!(finished, "commits of the dead worker that were finished");
                 self.relay.recover_connections(false);
                 self.link_and_resize();
+                fault::point("before-confirmed");
                 self.link.send(&FromWorker::Confirmed, &[])?;
                 fault::point("after-confirmed");
             }

@@ -261,3 +261,6 @@ impl Relay {
         sys::kernel_dropped(listener.socket.as_fd()).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests;

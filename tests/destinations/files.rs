@@ -16,6 +16,16 @@ fn text(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
+/// Everything to this destination, and by another route to the file `good`.
+fn beside_a_good_file(destination: &str) -> Config {
+    let routes = [("trying", destination), ("good", "file:good id=good")];
+    let route = |(key, to)| format!("[[route]]\nkey = {key:?}\ndestinations = [{to:?}]\n");
+    Config {
+        routes: routes.map(route).concat(),
+        ..Config::default()
+    }
+}
+
 #[test]
 fn case_30_lines_are_appended_to_a_file() {
     let mut relay = Relay::set_up(&Config::to_file(), |setup| {
@@ -66,18 +76,7 @@ fn case_30_a_file_that_was_renamed_is_opened_anew_at_a_reload() {
 
 #[test]
 fn case_30_a_file_that_cannot_be_written_harms_no_other_and_heals() {
-    let config = Config {
-        routes: r#"
-[[route]]
-key = "bad"
-destinations = ["file:bad id=bad reconnect=100ms"]
-[[route]]
-key = "good"
-destinations = ["file:good id=good"]
-"#
-        .into(),
-        ..Config::default()
-    };
+    let config = beside_a_good_file("file:bad id=bad reconnect=100ms");
     let mut relay = Relay::set_up(&config, |setup| {
         symlink("/dev/full", setup.path("bad")).unwrap();
         setup
@@ -110,18 +109,7 @@ fn case_30_a_disk_that_is_full_costs_nothing_once_there_is_room() {
         println!("skipped: a file system of one's own needs root");
         return;
     }
-    let config = Config {
-        routes: r#"
-[[route]]
-key = "disk"
-destinations = ["file:disk/out id=disk reconnect=100ms"]
-[[route]]
-key = "good"
-destinations = ["file:good id=good"]
-"#
-        .into(),
-        ..Config::default()
-    };
+    let config = beside_a_good_file("file:disk/out id=disk reconnect=100ms");
     let mut relay = Relay::set_up(&config, |setup| {
         fs::create_dir(setup.path("disk")).unwrap();
         setup.shell(

@@ -137,3 +137,40 @@ fn a_connection_that_is_reset_between_restarts_repeats_only_what_was_not_acknowl
     // What was cut mid-line by the reset is the sink's own doing.
     trial.end_settled(&status, Loss::None);
 }
+
+#[test]
+fn a_destination_that_is_removed_and_comes_back_begins_anew() {
+    let mut trial = Trial::start();
+    let other = Sink::start(trial.clock).unwrap();
+    // Lines are kept for another connection, so its queue has a beginning in memory that will be gone.
+    let destination = format!("{} id=other resend=64KiB", other.address());
+    let mut scribe = trial.scribe();
+    for round in 1..=2 {
+        trial.rewrite(|config| config.destinations.push(destination.clone()));
+        trial.reload();
+        for _ in 0..1_000 {
+            let line = scribe.line();
+            scribe.write(&line);
+        }
+        let delivered =
+            |s: &Status| s.of_destination("other", "acknowledged") == Some(round * 1_000);
+        trial
+            .instance
+            .wait_status("the lines", LIMIT, delivered)
+            .unwrap();
+        trial.rewrite(|config| config.destinations.truncate(1));
+        trial.reload();
+        let gone = |s: &Status| s.is_serving() && s.destination("other").is_none();
+        trial.instance.wait_status("its end", LIMIT, gone).unwrap();
+    }
+    assert!(other.wait_closed(LIMIT));
+    let account = other.account();
+    assert_eq!(
+        (account.lines(), account.distinct(), account.torn()),
+        (2_000, 2_000, 0)
+    );
+    drop(account);
+    trial.enter(scribe);
+    trial.settle_lines();
+    assert_eq!(trial.end_gone().received, 2_000);
+}

@@ -17,9 +17,27 @@ const BEFORE_READY: [&str; 6] = [
     "before-ready",
 ];
 /// Where the old worker is frozen, or about to be, and the new one has not begun.
-const IN_THE_PAUSE: [&str; 2] = ["after-ready", "on-frozen"];
+const IN_THE_PAUSE: [&str; 3] = ["after-ready", "on-frozen", "before-confirmed"];
 /// Where the new worker owns the sockets, or may.
 const AFTER_GO: [&str; 3] = ["after-confirmed", "on-go", "before-running"];
+/// Where it serves.
+const IN_PROBATION: [&str; 1] = ["after-running"];
+/// Where the old worker is in the pause.
+const OF_THE_OLD_ONE: [&str; 2] = ["on-freeze", "after-frozen"];
+
+/// All there are.
+pub fn fault_points() -> impl Iterator<Item = &'static str> {
+    [
+        &BEFORE_READY[..],
+        &IN_THE_PAUSE,
+        &OF_THE_OLD_ONE,
+        &AFTER_GO,
+        &IN_PROBATION,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}
 
 /// A new worker fails at each of these points in turn, under load; then a restart works.
 fn each_fails(points: &[&str], action: &str, loss: Loss, reason: &str) {
@@ -79,13 +97,13 @@ fn a_new_worker_that_hangs_in_the_pause() {
 #[test]
 fn a_new_worker_that_exits_after_go() {
     each_fails(&AFTER_GO, "exit", Loss::Crash, "exit status 3");
-    each_fails(&["after-running"], "exit", Loss::Crash, "exit status 3");
+    each_fails(&IN_PROBATION, "exit", Loss::Crash, "exit status 3");
 }
 
 #[test]
 fn a_new_worker_that_aborts_after_go() {
     each_fails(&AFTER_GO, "abort", Loss::Crash, "signal 6");
-    each_fails(&["after-running"], "abort", Loss::Crash, "signal 6");
+    each_fails(&IN_PROBATION, "abort", Loss::Crash, "signal 6");
 }
 
 #[test]

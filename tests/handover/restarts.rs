@@ -1,11 +1,15 @@
 //! Restarts that work.
 
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
 use std::thread;
 
 use baton::drill::Target;
 use baton::handover::{Answer, Client, Request};
+use nix::sys::signal::Signal;
 
-use crate::trial::{LIMIT, Loss, Trial, wait_for};
+use crate::refusals::fault_points;
+use crate::trial::{LIMIT, Loss, Trial, signal, wait_for};
 
 #[test]
 fn twenty_restarts_under_tcp_and_unix_load_lose_nothing() {
@@ -67,24 +71,7 @@ fn the_outbound_connection_is_the_same_before_and_after() {
 fn a_restart_that_is_slow_at_every_step_loses_nothing() {
     let mut trial = Trial::start();
     trial.load_tcp();
-    let points = [
-        "before-hello",
-        "after-hello",
-        "after-config",
-        "after-listeners",
-        "after-taken",
-        "before-ready",
-        "after-ready",
-        "on-freeze",
-        "after-frozen",
-        "on-frozen",
-        "after-confirmed",
-        "on-go",
-        "before-running",
-        "after-running",
-    ];
-    let slow: String = points
-        .iter()
+    let slow: String = fault_points()
         .map(|point| format!("{point} slow\n"))
         .collect();
     trial.faults(&slow);
@@ -104,7 +91,8 @@ fn requests_meanwhile_fold_into_one_follow_up() {
             let control = trial.instance.path("control.sock");
             thread::spawn(move || {
                 let client = Client::connect(&control).unwrap();
-                client.ask(Request::Reload, Some(LIMIT)).unwrap()
+                let reload = Request::Reload { watched: false };
+                client.ask(reload, Some(LIMIT)).unwrap()
             })
         })
         .collect();
@@ -132,13 +120,49 @@ fn clients_that_come_and_go_during_restarts() {
 }
 
 #[test]
+fn the_command_says_that_the_new_worker_is_watched_and_then_how_it_ended() {
+    let mut trial = Trial::with(|config| config.probation = "1h");
+    let command = |trial: &Trial| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_baton"));
+        let control = trial.instance.path("control.sock");
+        command.args(["reload", "--control"]).arg(control);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let mut watching = command(&trial).spawn().unwrap();
+    let mut said = BufReader::new(watching.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "generation 2 serves; watching it for 1h\n");
+    let status = trial.instance.status().unwrap();
+    assert_eq!(status.text("/supervisor/state"), Some("probation"));
+    signal(status.worker_pid().unwrap(), Signal::SIGKILL);
+    line.clear();
+    said.read_to_string(&mut line).unwrap();
+    assert!(
+        line.contains("refused") && line.contains("signal 9"),
+        "{line}"
+    );
+    assert_eq!(watching.wait().unwrap().code(), Some(1));
+
+    trial.rewrite(|config| config.probation = "100ms");
+    let done = command(&trial).output().unwrap();
+    let [told, answer] = [done.stderr, done.stdout].map(|text| String::from_utf8(text).unwrap());
+    assert_eq!(told, "generation 3 serves; watching it for 100ms\n");
+    assert!(answer.starts_with("generation 3 serves, after"), "{answer}");
+    assert_eq!(done.status.code(), Some(0));
+
+    trial.rewrite(|config| config.probation = "0s");
+    let done = command(&trial).output().unwrap();
+    assert_eq!(String::from_utf8(done.stderr).unwrap(), "");
+    trial.end(Loss::None);
+}
+
+#[test]
 fn a_hangup_signal_reloads() {
     let mut trial = Trial::start();
     trial.load_tcp();
-    trial
-        .instance
-        .signal(nix::sys::signal::Signal::SIGHUP)
-        .unwrap();
+    trial.instance.signal(Signal::SIGHUP).unwrap();
     wait_for("the second generation", || {
         trial
             .instance

@@ -211,6 +211,31 @@ impl Trial {
         }
     }
 
+    /// Sends so many lines to a sink that hangs, and waits until all are counted: most are queued. Returns the status then.
+    pub fn pile_up(&mut self, lines: u64) -> Status {
+        self.sink.hang().unwrap();
+        let mut scribe = self.scribe();
+        for _ in 0..lines {
+            let line = scribe.line();
+            scribe.write(&line);
+        }
+        let status = self.counted(lines);
+        self.enter(scribe);
+        status
+    }
+
+    /// The status, once so many lines more than were entered are counted, delivered or not.
+    pub fn counted(&mut self, lines: u64) -> Status {
+        let due = self.sent.lines() + lines;
+        let all = |s: &Status| s.total("in") == Some(due);
+        let Ok(status) = self.instance.wait_status("all lines", LIMIT, all) else {
+            let status = self.instance.status().unwrap();
+            panic!("{due} lines are due: {}", status.document());
+        };
+        books(&status);
+        status
+    }
+
     /// Ends all load so far, and waits until every line of it is acknowledged.
     pub fn settle_lines(&mut self) {
         for senders in self.senders.drain(..) {
@@ -315,6 +340,19 @@ impl Trial {
             Reload::Done { generation, .. } => generation,
             Reload::Refused { reason } => panic!("refused: {reason}"),
         }
+    }
+
+    /// Begins a reload, up to the probation of the new worker, which the config makes long.
+    pub fn probation(&mut self) -> Status {
+        self.instance.signal(Signal::SIGHUP).unwrap();
+        // The worker's part may still be the old one's.
+        let probation = |s: &Status| {
+            let serving = s.number("/supervisor/generation");
+            s.text("/supervisor/state") == Some("probation") && s.generation() == serving
+        };
+        self.instance
+            .wait_status("probation", LIMIT, probation)
+            .unwrap()
     }
 
     /// A reload that is to be refused while everything goes on. Returns the reason.

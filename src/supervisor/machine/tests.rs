@@ -47,7 +47,10 @@ fn a_reload_freezes_the_old_worker_only_when_the_new_one_is_ready() {
     let later = now + Duration::from_millis(3);
     assert_eq!(
         machine.handle(Event::Running(2), later),
-        [Action::Serves(2, Some(Duration::from_millis(3)))]
+        [
+            Action::Serves(2, Some(Duration::from_millis(3))),
+            Action::Watch(vec![9], 2, TIMES.probation)
+        ]
     );
     assert_eq!(
         machine.handle(Event::Time, later + Duration::from_secs(4)),

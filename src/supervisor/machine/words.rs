@@ -71,6 +71,8 @@ pub enum Action {
     Outcome(Id, String),
     /// It serves; the pause it took.
     Serves(Id, Option<Duration>),
+    /// Tell those who wait for the reload: the new worker serves, and is watched for so long.
+    Watch(Vec<Asker>, Id, Duration),
     /// Answer those who wait for the reload: the new worker, or why not.
     Answer(Vec<Asker>, Result<Id, String>),
     /// What to tell the service manager.

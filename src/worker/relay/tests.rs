@@ -1,0 +1,71 @@
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+
+use super::super::{Begun, assemble, offered::Offered};
+use super::*;
+use crate::handover::{FromWorker, Link};
+use crate::ledger::{BYTES, Offset, Writer};
+
+const LISTENER: &str = "tcp://127.0.0.1:2003";
+const CONFIG: &[u8] = b"[listen]\nline = []\nhttp = []\n[instrumentation]\ninterval = \"0s\"\n";
+
+/// A worker that doesn't serve yet, and the supervisor's end of its link.
+fn relay() -> (Arc<Relay>, Link) {
+    let (link, supervisor) = Link::pair().unwrap();
+    let memory = sys::memfd("ledger", BYTES).unwrap();
+    let begun = Begun {
+        link: Arc::new(link),
+        version: String::new(),
+        generation: 2,
+        config: Config::compile(Path::new("/baton.toml"), CONFIG).unwrap(),
+        ledger: Arc::new(Ledger::open(memory.as_fd()).unwrap()),
+    };
+    let relay = assemble::assemble(begun, &mut Offered::default(), Handle::current(), 1);
+    (relay.unwrap(), Link::new(supervisor))
+}
+
+/// A client, and its connection as it is passed.
+fn client(slot: u32) -> (TcpStream, Item, OwnedFd) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let socket = OwnedFd::from(listener.accept().unwrap().0);
+    let item = Item::Connection {
+        cookie: sys::cookie(socket.as_fd()).unwrap(),
+        slot,
+        listener: LISTENER.into(),
+    };
+    (client, item, socket)
+}
+
+#[tokio::test]
+async fn a_connection_whose_slot_has_another_owner_by_now_is_closed_and_released() {
+    let (relay, supervisor) = relay();
+    let (mut old, old_item, old_socket) = client(3);
+    let (_new, new_item, new_socket) = client(3);
+    let slot = Slot::from_number(3).unwrap();
+    let mut writer = Writer::new(relay.ledger.clone(), 0);
+    for item in [&old_item, &new_item] {
+        writer.open_stream(slot, item.cookie().unwrap(), Offset::default());
+        writer.commit();
+    }
+    // In whatever order they come.
+    let added = relay.add_connection(&new_item, new_socket).unwrap();
+    assert_eq!(added.map(|c| c.cookie), new_item.cookie());
+    assert!(
+        relay
+            .add_connection(&old_item, old_socket)
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(old.read(&mut [0]).unwrap(), 0, "it isn't closed");
+    let held = relay.inputs.connections.all();
+    assert_eq!(held.len(), 1);
+    assert_eq!(Some(held[0].cookie), new_item.cookie());
+    let told = supervisor.receive::<FromWorker>(false).unwrap().unwrap().0;
+    let released = FromWorker::Release {
+        cookies: vec![old_item.cookie().unwrap()],
+        queues: Vec::new(),
+    };
+    assert_eq!(told, released);
+}
