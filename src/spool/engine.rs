@@ -95,8 +95,8 @@ impl Engine {
             let (wanted, runtime) = (self.shared.wanted.clone(), self.plan.runtime.clone());
             if !wait.is_zero() {
                 // Woken, or time is over: either way there is something to look at.
-                let _either = runtime
-                    .block_on(async { tokio::time::timeout(wait, wanted.notified()).await });
+                let _either =
+                    runtime.block_on(async { tokio::time::timeout(wait, wanted.notified()).await });
             }
         }
     }

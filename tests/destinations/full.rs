@@ -28,7 +28,7 @@ fn two_routes(sinks: &[Sink; 2], options: &str) -> Config {
 fn case_34_a_full_queue_holds_back_its_senders_and_no_other() {
     let clock = Clock::start();
     let sinks = [(); 2].map(|()| Sink::start(clock).unwrap());
-    let mut relay = Relay::start(&two_routes(&sinks, "queue=1MiB"));
+    let mut relay = Relay::start(&two_routes(&sinks, "queue=1MiB full=block"));
     sinks[0].hang().unwrap();
     let held = flow(relay.tcp(), 0, MANY, clock);
     wait_stalled(&[&held]);
@@ -52,7 +52,8 @@ fn case_34_a_full_queue_holds_back_its_senders_and_no_other() {
 fn case_34_a_destination_beside_a_full_one_gets_no_line_twice() {
     let clock = Clock::start();
     let sinks = [(); 2].map(|()| Sink::start(clock).unwrap());
-    let to = [0, 1].map(|at| destination(&sinks[at], &format!("sink{at}"), "queue=1MiB"));
+    let to =
+        [0, 1].map(|at| destination(&sinks[at], &format!("sink{at}"), "queue=1MiB full=block"));
     let mut relay = Relay::start(&Config::to(&[&to[0], &to[1]]));
     sinks[0].hang().unwrap();
     let load = Load {
@@ -112,7 +113,7 @@ fn case_34_a_full_queue_that_drops_counts_the_newest() {
 
 #[test]
 fn case_34_datagrams_for_a_full_queue_are_dropped_and_counted() {
-    let bench = Bench::start("queue=1MiB");
+    let bench = Bench::start("queue=1MiB full=block");
     bench.sink.hang().unwrap();
     let Bench {
         clock,
@@ -155,7 +156,7 @@ fn case_34_a_dead_destination_slows_no_route_that_does_not_need_it() {
     let clock = Clock::start();
     let sinks = [(); 2].map(|()| Sink::start(clock).unwrap());
     sinks[0].refuse().unwrap();
-    let mut relay = Relay::start(&two_routes(&sinks, "queue=1MiB"));
+    let mut relay = Relay::start(&two_routes(&sinks, "queue=1MiB full=block"));
     let held = flow(relay.tcp(), 0, MANY, clock);
     wait_stalled(&[&held]);
     // Lone lines over the other route are as fast as ever.
@@ -180,7 +181,7 @@ fn case_34_a_dead_destination_slows_no_route_that_does_not_need_it() {
 
 #[test]
 fn a_destination_at_a_tenth_of_the_input_gets_everything_in_the_end() {
-    let bench = Bench::start("queue=1MiB");
+    let bench = Bench::start("queue=1MiB full=block");
     bench.sink.slow(300_000).unwrap();
     // About ten times as many bytes a second.
     let senders = bench.senders(Extent::AtLeast(MANY / 3), 100_000);
