@@ -8,6 +8,14 @@ macro_rules! unpurged {
     };
 }
 
+/// As `unpurged`, but behind `?2`. It is one bound: of two, SQLite would walk from the one to the other.
+macro_rules! behind {
+    () => {
+        "FROM spool WHERE destination = ?1 AND seq > max(?2, coalesce(
+            (SELECT through FROM spool_purged WHERE destination = ?1), -9223372036854775808)) "
+    };
+}
+
 /// And not rows that can't even be deleted.
 macro_rules! loose {
     () => {
@@ -24,12 +32,7 @@ pub const HIGHEST: &str = concat!("SELECT seq ", unpurged!(), "ORDER BY seq DESC
 pub const HIGHEST_OF_ALL: &str =
     "SELECT seq FROM spool WHERE destination = ?1 ORDER BY seq DESC LIMIT 1";
 /// The first place behind `?2` that has a living row.
-pub const NEXT: &str = concat!(
-    "SELECT seq ",
-    unpurged!(),
-    loose!(),
-    "AND seq > ?2 ORDER BY seq LIMIT 1"
-);
+pub const NEXT: &str = concat!("SELECT seq ", behind!(), loose!(), "ORDER BY seq LIMIT 1");
 /// The row at `?2`.
 pub const ROW: &str = "SELECT first_at, last_at, lines, bytes, payload FROM spool WHERE destination = ?1 AND seq = ?2";
 /// When the first line came in.
@@ -47,12 +50,7 @@ pub const LAST_AT: &str = concat!(
     "ORDER BY seq DESC LIMIT 1"
 );
 /// How large the rows behind `?2` are.
-pub const SIZES: &str = concat!(
-    "SELECT seq, bytes ",
-    unpurged!(),
-    loose!(),
-    "AND seq > ?2 ORDER BY seq"
-);
+pub const SIZES: &str = concat!("SELECT seq, bytes ", behind!(), loose!(), "ORDER BY seq");
 /// Counts what lives: to be used when that is next to nothing.
 pub const COUNT_LEFT: &str = concat!(
     "UPDATE spool_total SET (rows, lines, bytes) =

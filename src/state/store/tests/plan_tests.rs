@@ -77,6 +77,10 @@ fn ten_thousand_rows_cost_no_more_than_ten() {
         let many = steps(&store, sql, &[&"many"]);
         assert_eq!(many, steps(&store, sql, &[&"few"]), "{sql}");
     }
+    for sql in [sql::NEXT, sql::ROW, sql::COUNTS] {
+        let many = steps(&store, sql, &[&"many", &19_000]);
+        assert!(many < 60, "{sql}: {many}");
+    }
     let listed = steps(&store, "SELECT * FROM spool_summary", &[]);
     assert!(listed < 200, "{listed}");
 
