@@ -6,6 +6,7 @@ mod convert;
 mod history;
 mod lookup;
 mod open;
+mod remains;
 mod schema;
 mod spool;
 mod sql;
@@ -165,7 +166,8 @@ impl Store {
         Ok(self.pragma("freelist_count")? > 0)
     }
 
-    /// Deletes up to so many rows of those that were purged. True if more remains.
+    /// Deletes up to so many rows of those that were purged. True if more remains. A row that can't be deleted is left
+    /// where it is, and noted among the damaged.
     ///
     /// # Errors
     ///
@@ -174,10 +176,25 @@ impl Store {
         if !spool::is_to_sweep(&self.conn).map_err(fault)? {
             return Ok(false);
         }
+        match self.swept(rows) {
+            // One of them is bad, or its neighbour is: one after the other.
+            Err(StoreError::Damaged(_)) => match self.swept(1) {
+                Err(StoreError::Damaged(_)) => {
+                    let mut change = self.begin()?;
+                    change.give_up_sweeping_one()?;
+                    change.commit()?;
+                }
+                swept => swept?,
+            },
+            swept => swept?,
+        }
+        spool::is_to_sweep(&self.conn).map_err(fault)
+    }
+
+    fn swept(&mut self, rows: u32) -> Result<(), StoreError> {
         let mut change = self.begin()?;
         change.sweep(rows)?;
-        change.commit()?;
-        spool::is_to_sweep(&self.conn).map_err(fault)
+        change.commit()
     }
 
     /// Reads all pages and says if they make sense, for tests: it takes long.

@@ -3,12 +3,14 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::super::{ChangeRow, Deleted, GenerationRow, NewRow, Position, StoreError, time};
-use super::convert::{fault, is_local, signed, unsigned};
+use super::convert::{fault, signed, unsigned};
+use super::remains::Remains;
 use super::{history, spool, sql};
 
 /// A write transaction. Nobody else can write until it ends. Dropped without a commit, it is undone.
 ///
-/// After [`StoreError::Full`] and some I/O errors SQLite has undone it already: then all that follows fails, too.
+/// After an error it is best dropped. SQLite has undone it already after [`StoreError::Full`] and some I/O errors, and
+/// writes nothing more after [`StoreError::Damaged`]: then all that follows fails, too.
 #[derive(Debug)]
 pub struct Change<'a> {
     tx: Transaction<'a>,
@@ -33,6 +35,11 @@ impl<'a> Change<'a> {
                 "the transaction was undone after an error".to_owned(),
             )),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &Connection {
+        &self.tx
     }
 
     /// Puts a row into its place. Where rows were purged, those from this place on are deleted now, so that it lives.
@@ -95,7 +102,8 @@ impl<'a> Change<'a> {
     ///
     /// # Errors
     ///
-    /// When it can't be written. A row that can't be deleted isn't an error: it is set aside.
+    /// [`StoreError::Damaged`] if one of them, or its neighbour in the file, is: another change can [purge](Change::purge)
+    /// them, which doesn't touch them.
     pub fn delete_through(&mut self, destination: &str, seq: i64) -> Result<Deleted, StoreError> {
         self.taken(destination, |change| {
             let from = spool::purged_through(&change.tx, destination)?;
@@ -152,11 +160,13 @@ impl<'a> Change<'a> {
         seq: i64,
         reason: &str,
     ) -> Result<Deleted, StoreError> {
+        let before = spool::next_seq(self.conn()?, destination, seq.checked_sub(1));
+        if before.map_err(fault)? != Some(seq) {
+            return Ok(Deleted::default());
+        }
+        let found = Remains::of(&self.tx, destination, seq)?;
         self.taken(destination, |change| {
-            if spool::next_seq(&change.tx, destination, seq.checked_sub(1))? == Some(seq) {
-                change.put_aside(destination, seq, reason)?;
-            }
-            Ok(())
+            change.put_aside(destination, seq, reason, &found)
         })
     }
 
@@ -190,7 +200,7 @@ impl<'a> Change<'a> {
     ///
     /// # Errors
     ///
-    /// When it can't be written. A row that can't be moved is set aside.
+    /// When it can't be written, or a row can't be moved.
     pub fn reassign(&mut self, from: &str, to: &str, max_rows: u32) -> Result<Deleted, StoreError> {
         self.conn()?;
         if from == to {
@@ -208,17 +218,10 @@ impl<'a> Change<'a> {
             let Some(seq) = spool::next_seq(&self.tx, from, None)? else {
                 break;
             };
-            let moved = self.attempt(|tx| {
-                tx.prepare_cached(sql::MOVE)?
-                    .execute(params![from, seq, to, last + 1])
-            });
-            match moved {
-                Ok(_) => last += 1,
-                Err(error) if is_local(&error) => {
-                    self.put_aside(from, seq, &error.to_string())?;
-                }
-                Err(error) => return Err(error),
-            }
+            last += 1;
+            self.tx
+                .prepare_cached(sql::MOVE)?
+                .execute(params![from, seq, to, last])?;
         }
         Ok(less(spool::total(&self.tx, to)?, before))
     }
@@ -254,24 +257,29 @@ impl<'a> Change<'a> {
     /// See [`super::Store::sweep`].
     pub(super) fn sweep(&mut self, rows: u32) -> Result<(), StoreError> {
         let swept = || {
-            let mut statement = self.tx.prepare_cached(sql::TO_SWEEP)?;
-            let purged = statement
-                .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect::<rusqlite::Result<Vec<(String, i64)>>>()?;
             let mut left = rows;
-            for (destination, through) in purged {
-                let mut statement = self.tx.prepare_cached(sql::PURGED)?;
-                let seqs = statement
-                    .query_map(params![destination, through, left], |row| row.get(0))?
-                    .collect::<rusqlite::Result<Vec<i64>>>()?;
-                if let Some(&last) = seqs.last() {
+            for (destination, seqs) in spool::purged(&self.tx, rows)? {
+                let most = seqs.len().min(left as usize);
+                if let Some(&last) = seqs[..most].last() {
                     self.delete(&destination, i64::MIN, last)?;
                 }
-                left -= seqs.len() as u32;
+                left -= most as u32;
             }
             Ok(())
         };
         swept().map_err(fault)
+    }
+
+    /// Leaves the next row that is to be swept where it is, for good.
+    pub(super) fn give_up_sweeping_one(&mut self) -> Result<(), StoreError> {
+        let reason = "it was purged, and could not be deleted";
+        let given_up = || match spool::purged(&self.tx, 1)?.first() {
+            Some((destination, seqs)) if !seqs.is_empty() => {
+                self.put_aside(destination, seqs[0], reason, &Remains::default())
+            }
+            _ => Ok(()),
+        };
+        given_up().map_err(fault)
     }
 
     /// Does something to a spool, and says what it took by what the totals say before and after.
@@ -289,95 +297,43 @@ impl<'a> Change<'a> {
         taken().map_err(fault)
     }
 
-    /// Deletes the rows behind `after` up to `through`. Those that can't be deleted are set aside.
+    /// Deletes the rows behind `after` up to `through`.
     fn delete(&self, destination: &str, after: i64, through: i64) -> rusqlite::Result<()> {
         let range = params![destination, after, through];
-        let deleted = self.attempt(|tx| tx.prepare_cached(sql::DELETE)?.execute(range));
-        match deleted {
-            Err(error) if is_local(&error) => {}
-            deleted => return deleted.map(drop),
-        }
-        // One of them is bad: one by one, to find out which.
-        let mut statement = self.tx.prepare_cached(sql::SEQS)?;
-        let seqs = statement
-            .query_map(range, |row| row.get(0))?
-            .collect::<rusqlite::Result<Vec<i64>>>()?;
-        for seq in seqs {
-            let one = params![destination, seq - 1, seq];
-            let deleted = self.attempt(|tx| tx.prepare_cached(sql::DELETE)?.execute(one));
-            match deleted {
-                Err(error) if is_local(&error) => {
-                    self.put_aside(destination, seq, &error.to_string())?;
-                }
-                deleted => drop(deleted?),
-            }
-        }
+        self.tx.prepare_cached(sql::DELETE)?.execute(range)?;
         Ok(())
     }
 
-    /// Moves a row to `spool_damaged`. If it can't even be deleted it stays where it is, marked as stuck.
-    fn put_aside(&self, destination: &str, seq: i64, reason: &str) -> rusqlite::Result<()> {
-        let now = time::iso(time::now_ms());
-        let values = params![destination, seq, now, reason];
-        let kept = self.attempt(|tx| tx.prepare_cached(sql::KEEP)?.execute(values));
-        match kept {
-            Ok(_) => {}
-            Err(error) if is_local(&error) => {
-                self.tx.prepare_cached(sql::NOTE)?.execute(values)?;
-            }
-            Err(error) => return Err(error),
-        }
-        let noted = self.tx.last_insert_rowid();
-        let one = params![destination, seq - 1, seq];
-        let deleted = self.attempt(|tx| tx.prepare_cached(sql::DELETE)?.execute(one));
-        match deleted {
-            Err(error) if is_local(&error) => self.leave(destination, seq, noted),
-            deleted => deleted.map(drop),
-        }
-    }
-
-    /// Takes a row that can't be deleted out of the totals, as far as it can be read.
-    fn leave(&self, destination: &str, seq: i64, noted: i64) -> rusqlite::Result<()> {
-        self.tx
-            .prepare_cached("UPDATE spool_damaged SET stuck = 1 WHERE id = ?1")?
-            .execute([noted])?;
-        if spool::purged_through(&self.tx, destination)?.is_some_and(|through| through >= seq) {
-            return Ok(());
-        }
-        let sql = "SELECT lines, bytes FROM spool WHERE destination = ?1 AND seq = ?2";
-        let counted = self
-            .tx
-            .prepare_cached(sql)?
-            .query_row(params![destination, seq], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            });
-        let (lines, bytes): (i64, i64) = match counted {
-            Err(error) if is_local(&error) => (0, 0),
-            counted => counted?,
-        };
-        let sql = "UPDATE spool_total SET rows = rows - 1,
-            lines = CASE rows WHEN 1 THEN 0 ELSE lines - ?2 END,
-            bytes = CASE rows WHEN 1 THEN 0 ELSE bytes - ?3 END WHERE destination = ?1";
-        self.tx
-            .prepare_cached(sql)?
-            .execute(params![destination, lines, bytes])?;
-        Ok(())
-    }
-
-    /// Does something that may turn out to be impossible half-way: then it is undone, and the change goes on.
-    fn attempt<T>(
+    /// Moves a row to `spool_damaged`. One that can't be read can't be deleted either: it stays where it is, marked as
+    /// stuck, and nobody sees it.
+    fn put_aside(
         &self,
-        act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<T> {
-        self.tx.prepare_cached("SAVEPOINT attempt")?.execute(())?;
-        let done = act(&self.tx);
-        if done.is_err() && !self.tx.is_autocommit() {
-            self.tx.prepare_cached("ROLLBACK TO attempt")?.execute(())?;
+        destination: &str,
+        seq: i64,
+        reason: &str,
+        found: &Remains,
+    ) -> rusqlite::Result<()> {
+        let now = time::iso(time::now_ms());
+        self.tx.prepare_cached(sql::KEEP)?.execute(params![
+            destination,
+            seq,
+            now,
+            reason,
+            found.payload.is_none(),
+            found.payload,
+        ])?;
+        if found.payload.is_some() {
+            return self.delete(destination, seq - 1, seq);
         }
-        if !self.tx.is_autocommit() {
-            self.tx.prepare_cached("RELEASE attempt")?.execute(())?;
+        let purged = spool::purged_through(&self.tx, destination)?;
+        if purged.is_none_or(|through| through < seq) {
+            self.tx.prepare_cached(sql::UNCOUNT)?.execute(params![
+                destination,
+                found.lines,
+                found.bytes
+            ])?;
         }
-        done
+        Ok(())
     }
 }
 

@@ -4,9 +4,11 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
 
 use super::super::{Checkpoint, Settings, StoreError};
 use super::convert::{fault, unsigned};
@@ -17,7 +19,9 @@ use super::{file_length, sidecar};
 const WAIT: Duration = Duration::from_millis(100);
 /// The WAL is copied beside the writer until no more than this is left: the rest is copied while the writer waits.
 const REST: u64 = 1 << 20;
-/// How often it is tried to get there.
+/// A reader that doesn't mean to stay is gone after this.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How often it is tried to get there, and to have the writer wait.
 const ROUNDS: u32 = 3;
 
 /// Beside the [`Store`](super::Store), on a thread of its own, with its own connection.
@@ -36,6 +40,13 @@ struct Said {
     copied: u64,
 }
 
+impl Said {
+    /// A checkpoint copies all that there was when it began, unless someone still reads what was there before.
+    fn is_held(&self) -> bool {
+        !self.busy && self.copied < self.frames
+    }
+}
+
 impl Checkpointer {
     /// Connects to a file that a [`Store`](super::Store) has opened.
     ///
@@ -48,6 +59,9 @@ impl Checkpointer {
         // SQLite opens the WAL with the first look into the file.
         let page = conn.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()));
         page.map_err(fault)?;
+        // The last to go tidies up.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+            .map_err(fault)?;
         let page: i64 = conn
             .pragma_query_value(None, "page_size", |row| row.get(0))
             .map_err(fault)?;
@@ -103,25 +117,38 @@ impl Checkpointer {
     }
 
     /// Copies the WAL into the file, beside the writer. If the WAL is longer than `limit` bytes it is also begun anew:
-    /// for that the writer has to wait, at most 100 ms and for what it takes to copy the last MiB or so.
+    /// for that the writer has to wait, for what it takes to copy the last MiB or so and sync it, and up to 100 ms for
+    /// readers. While a reader is known to be in the way, nobody waits.
     ///
     /// # Errors
     ///
     /// Nothing is lost: the WAL goes on. Neither writer nor readers that are in the way are an error.
     pub fn checkpoint(&mut self, limit: u64) -> Result<Checkpoint, StoreError> {
         let mut said = self.run("PASSIVE")?;
-        let mut held_by_reader = false;
-        if said.frames * self.frame > limit {
+        let long = said.frames * self.frame > limit;
+        if long {
             for _ in 0..ROUNDS {
-                if said.busy || (said.frames - said.copied.min(said.frames)) * self.frame < REST {
+                if said.is_held() {
+                    thread::sleep(PAUSE);
+                }
+                let before = said.frames;
+                said = self.run("PASSIVE")?;
+                let new = said.frames.saturating_sub(before);
+                if !said.is_held() && new * self.frame < REST {
                     break;
                 }
-                said = self.run("PASSIVE")?;
             }
+        }
+        let held_by_reader = long && said.is_held();
+        if long && !held_by_reader {
             // One that was held up for long is made short again.
             let grown = file_length(&self.wal) > limit.saturating_mul(2);
-            let anew = self.run(if grown { "TRUNCATE" } else { "RESTART" })?;
-            held_by_reader = anew.busy && self.may_write()?;
+            let mode = if grown { "TRUNCATE" } else { "RESTART" };
+            for _ in 0..ROUNDS {
+                if !self.run(mode)?.busy {
+                    break;
+                }
+            }
         }
         Ok(Checkpoint {
             wal: file_length(&self.wal),
@@ -151,17 +178,5 @@ impl Checkpointer {
             })
         });
         said.map_err(fault)
-    }
-
-    /// Whether no writer is in the way, or only for a moment.
-    fn may_write(&mut self) -> Result<bool, StoreError> {
-        let begun = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate);
-        match begun.map(drop).map_err(fault) {
-            Ok(()) => Ok(true),
-            Err(StoreError::Busy) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 }

@@ -105,9 +105,6 @@ fn open_or_make(settings: &Settings) -> Result<Store, StoreError> {
         let why = format!("{}: it can't have a WAL here, only {mode}", path.display());
         return Err(StoreError::Unavailable(why));
     }
-    // The WAL is copied by the checkpointer. A worker that ends doesn't wait for the disk.
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-        .map_err(fault)?;
     Ok(Store::of(conn, path, settings.events_kept))
 }
 
@@ -131,6 +128,9 @@ pub fn connect(
         Synchronous::Full => "full",
     };
     let tuned = || {
+        // The WAL is copied by the checkpointer. A worker that ends doesn't wait for the disk, and the WAL of a file that
+        // turns out to be damaged stays.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         conn.busy_timeout(busy)?;
         conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
         conn.pragma_update(None, "temp_store", "memory")?;

@@ -137,6 +137,22 @@ pub fn position(conn: &Connection, destination: &str) -> rusqlite::Result<Option
     position.optional()
 }
 
+/// The first places of each destination that were purged and still have a row.
+pub fn purged(conn: &Connection, rows: u32) -> rusqlite::Result<Vec<(String, Vec<i64>)>> {
+    let mut statement = conn.prepare_cached(sql::TO_SWEEP)?;
+    let marks = statement
+        .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<(String, i64)>>>()?;
+    let places = |(destination, through): (String, i64)| {
+        let mut statement = conn.prepare_cached(sql::PURGED)?;
+        let values = params![destination, through, rows];
+        let seqs = statement.query_map(values, |row| row.get(0))?;
+        let seqs = seqs.collect::<rusqlite::Result<Vec<i64>>>()?;
+        Ok((destination, seqs))
+    };
+    marks.into_iter().map(places).collect()
+}
+
 /// Whether there is something for [`super::Store::sweep`] to do.
 pub fn is_to_sweep(conn: &Connection) -> rusqlite::Result<bool> {
     conn.prepare_cached(sql::TO_SWEEP)?.exists(())

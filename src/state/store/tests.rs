@@ -1,5 +1,16 @@
 //! What the tests of the store share.
 
+mod checkpoint_tests;
+mod damage_tests;
+mod history_tests;
+mod open_tests;
+mod page_tests;
+mod plan_tests;
+mod spool_tests;
+
+use std::path::PathBuf;
+
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::super::*;
@@ -19,6 +30,25 @@ impl Place {
             events_kept: 3,
         };
         Place { folder, settings }
+    }
+
+    /// SQLite as anybody has it.
+    pub fn sqlite(&self) -> Connection {
+        Connection::open(&self.settings.path).unwrap()
+    }
+
+    /// What is in the folder, but SQLite's own files.
+    pub fn others(&self) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(self.folder.path()).unwrap();
+        let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        files.retain(|file| {
+            let name = file.to_str().unwrap();
+            !name.ends_with("/baton.db")
+                && !name.ends_with("/baton.db-wal")
+                && !name.ends_with("/baton.db-shm")
+        });
+        files.sort();
+        files
     }
 
     pub fn open(&self) -> Store {
