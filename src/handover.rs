@@ -16,12 +16,14 @@
 mod link;
 mod partials;
 mod registry;
+mod spool;
 
 use serde::{Deserialize, Serialize};
 
 pub use link::{Client, Link, Outbox};
 pub use partials::{Frozen, FrozenWriter, Partial};
 pub use registry::Registry;
+pub use spool::{Outcome, SpoolCommand};
 
 /// The version of this protocol. A worker names the range it speaks, the supervisor picks.
 pub const PROTOCOL: u32 = 1;
@@ -97,6 +99,13 @@ pub enum FromWorker {
     Report {
         /// The question's number.
         id: u64,
+    },
+    /// The answer to `Spool`, once it is done.
+    Spooled {
+        /// The command's number.
+        id: u64,
+        /// What came of it.
+        outcome: Outcome,
     },
     /// It has stopped as it was told, and ends.
     Stopped {
@@ -175,6 +184,13 @@ pub enum FromSupervisor {
     Report {
         /// The question's number.
         id: u64,
+    },
+    /// Do something to the spool, and answer `spooled` when it is done. Beside it: the file to replay.
+    Spool {
+        /// The command's number.
+        id: u64,
+        /// What to do.
+        command: SpoolCommand,
     },
     /// The generations there were, for the status page.
     History {
@@ -299,7 +315,7 @@ pub struct Generation {
 }
 
 /// To the supervisor's control socket, from the command line: one message, one answer (before it `watching`, if asked for).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Request {
     /// Start the binary and config on disk; answered when probation is over.
@@ -312,6 +328,11 @@ pub enum Request {
     Status,
     /// Stop the service; answered at once.
     Stop,
+    /// Do something to the spool; answered when it is done, or can't be. Beside it: the file to replay.
+    Spool {
+        /// What to do.
+        command: SpoolCommand,
+    },
 }
 
 /// The answer.
@@ -339,6 +360,11 @@ pub enum Answer {
     },
     /// The supervisor stops.
     Stopping,
+    /// What came of a command to the spool.
+    Spooled {
+        /// That.
+        outcome: Outcome,
+    },
     /// The status. Beside it the serving worker's part, as JSON in a sealed memfd; none while no worker
     /// serves.
     Status {

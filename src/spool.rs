@@ -21,11 +21,12 @@ mod account;
 mod engine;
 mod errand;
 mod front;
+mod hand;
 mod replay;
 mod take;
 mod tend;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -38,7 +39,9 @@ use crate::destination::Destination;
 use crate::gate::Gate;
 use crate::state::{Settings, Total};
 
-pub use errand::{Done, Errand, Reply};
+use errand::Pending;
+pub use errand::{Done, Errand, RESTART, Reply};
+pub use hand::Hand;
 
 /// What the spool of a worker needs.
 #[derive(Debug)]
@@ -88,7 +91,7 @@ pub struct Spool {
 struct Shared {
     /// There is something to do.
     wanted: Arc<Notify>,
-    errands: Mutex<Vec<(Errand, Reply)>>,
+    errands: Mutex<VecDeque<Pending>>,
     health: Mutex<Health>,
     /// Probation is over: the schema may be brought up to date.
     settled: AtomicBool,
@@ -104,7 +107,7 @@ impl Shared {
         self.health.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn errands(&self) -> MutexGuard<'_, Vec<(Errand, Reply)>> {
+    fn errands(&self) -> MutexGuard<'_, VecDeque<Pending>> {
         self.errands.lock().unwrap_or_else(|e| e.into_inner())
     }
 }
@@ -160,7 +163,11 @@ impl Spool {
     /// Has something done, in its turn.
     pub fn ask(&self, errand: Errand) -> std::sync::mpsc::Receiver<Done> {
         let (reply, answer) = std::sync::mpsc::sync_channel(1);
-        self.shared.errands().push((errand, reply));
+        self.shared.errands().push_back(Pending {
+            errand,
+            lines: 0,
+            reply,
+        });
         self.shared.wanted.notify_one();
         answer
     }
@@ -179,4 +186,19 @@ impl Drop for Spool {
         // It ends at the next look; what it was doing is committed or never was.
         drop(thread);
     }
+}
+
+/// Says that there is no such destination, and which there are.
+pub fn unknown(id: &str, known: &[&str], named: usize) -> String {
+    let mut text = format!("there is no destination {id:?} in the config; ");
+    match known.len() {
+        0 => text.push_str("it has none"),
+        n => {
+            text.push_str(&format!("it has {}", known[..n.min(named)].join(", ")));
+            if n > named {
+                text.push_str(&format!(" and {} others", n - named));
+            }
+        }
+    }
+    text + " (--force: nevertheless)"
 }

@@ -11,6 +11,7 @@ pub mod machine;
 mod notify;
 mod settings;
 mod sockets;
+mod spool;
 mod unavailable;
 mod worker;
 
@@ -260,8 +261,8 @@ impl Supervisor {
             Source::Signal => self.read_signals(),
             Source::ControlSocket => self.control.accept(),
             Source::Client(id) => {
-                if let Some(request) = self.control.read(id) {
-                    self.request(id, request);
+                if let Some((request, beside)) = self.control.read(id) {
+                    self.request(id, request, beside);
                 }
             }
             Source::Link(id) => self.read_worker(id),
@@ -292,7 +293,7 @@ impl Supervisor {
 
     // --- the command line ---
 
-    fn request(&mut self, id: u64, request: Request) {
+    fn request(&mut self, id: u64, request: Request, beside: Vec<OwnedFd>) {
         match request {
             Request::Reload { watched } => {
                 if let Some(client) = self.control.client(id) {
@@ -312,6 +313,7 @@ impl Supervisor {
                 self.control.answer(id, &Answer::Stopping, None);
                 self.handle(Event::Terminate);
             }
+            Request::Spool { command } => self.pass_command(id, command, beside),
         }
     }
 
@@ -367,7 +369,7 @@ impl Supervisor {
             .control
             .clients
             .iter()
-            .filter(|c| c.waits_reload)
+            .filter(|c| c.waits_reload || c.waits_spool.is_some())
             .map(|c| c.id)
             .collect();
         self.answer(&waiting, Err("stopping".into()));

@@ -10,6 +10,7 @@ mod offered;
 mod own_metrics;
 mod relay;
 mod report;
+mod spool;
 mod stop;
 mod web;
 

@@ -157,16 +157,27 @@ impl Client {
 
     /// Asks, and waits for the answer, at most `timeout` (none: as long as it takes).
     pub fn ask(&self, request: Request, timeout: Option<Duration>) -> io::Result<Answer> {
-        rustix::net::sockopt::set_socket_timeout(
-            &self.link.socket,
-            rustix::net::sockopt::Timeout::Recv,
-            timeout,
-        )?;
-        self.link.send(&request, &[])?;
+        self.wait_at_most(timeout)?;
+        self.say(&request, None)?;
         self.hear()
     }
 
-    /// Waits for what follows `watching`.
+    /// Asks, with a descriptor beside it, and doesn't wait.
+    pub fn say(&self, request: &Request, beside: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let fds: Vec<_> = beside.into_iter().collect();
+        self.link.send(request, &fds)
+    }
+
+    /// How long [`hear`](Client::hear) waits (none: as long as it takes); then it is `WouldBlock`.
+    pub fn wait_at_most(&self, timeout: Option<Duration>) -> io::Result<()> {
+        Ok(rustix::net::sockopt::set_socket_timeout(
+            &self.link.socket,
+            rustix::net::sockopt::Timeout::Recv,
+            timeout,
+        )?)
+    }
+
+    /// Waits for an answer, or for what follows `watching`.
     pub fn hear(&self) -> io::Result<Answer> {
         let Some((answer, fds)) = self.link.receive::<Answer>(true)? else {
             return Err(io::Error::new(

@@ -1,20 +1,19 @@
 //! What others have the spool do, in its turn.
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 
+use super::account::STEP;
 use super::engine::{Engine, Trouble};
+use super::hand;
 use crate::handover::Generation;
-use crate::intake::now_ms;
 use crate::ledger::DropReason;
-use crate::state::{GenerationRow, NewRow};
+use crate::state::GenerationRow;
 
-/// How much of a file becomes a row.
-const PIECE: usize = 1 << 20;
-/// Rows that are moved in one transaction.
-const ROWS: u32 = 16;
+/// Why an errand isn't done when this worker is frozen: the next one may be asked.
+pub const RESTART: &str = "a restart is under way";
 
 /// See the module's text.
 #[derive(Debug)]
@@ -23,14 +22,15 @@ pub enum Errand {
     Stow(Vec<String>),
     /// Drops all rows of a destination. Tells how many lines.
     Purge(String),
-    /// Adds a file's lines behind a destination's rows. Tells how many lines.
+    /// Adds a file's lines, from where it stands, behind a destination's rows. Tells how many lines. The file's position
+    /// moves with what is committed.
     Import {
         /// Whose.
         destination: String,
-        /// Open for reading.
-        file: OwnedFd,
+        /// A regular file, open for reading.
+        file: File,
     },
-    /// Gives a destination the rows of another, behind its own. Tells how many lines.
+    /// Gives a destination the rows of another, behind its own, but those that are in its send ring. Tells how many lines.
     Assign {
         /// Whose they are.
         from: String,
@@ -47,26 +47,70 @@ pub type Done = Result<u64, String>;
 /// Where the answer goes.
 pub type Reply = SyncSender<Done>;
 
+/// An errand that isn't done.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub errand: Errand,
+    /// It was about so many lines so far.
+    pub lines: u64,
+    pub reply: Reply,
+}
+
+impl Pending {
+    /// Those of people are done in their order, and the long ones in steps. The others don't wait for them.
+    fn waits(&self) -> bool {
+        !matches!(self.errand, Errand::Stow(_) | Errand::Generations(_))
+    }
+
+    fn answer(self, done: Done) {
+        // Who asked may have gone.
+        let _gone = self.reply.send(done);
+    }
+}
+
+/// What a step did.
+enum Step {
+    /// So many lines, and there are more.
+    More(u64),
+    /// So many lines, and that is all.
+    Last(u64),
+}
+
 impl Engine {
     pub(super) fn run_errands(&mut self) -> Result<(), Trouble> {
-        loop {
-            let next = self.shared.errands().pop();
-            let Some((errand, reply)) = next else {
-                return Ok(());
-            };
-            let done = match self.run_errand(errand) {
-                Ok(lines) => Ok(lines),
-                Err(Trouble::Frozen) => Err("a restart is under way".to_owned()),
-                Err(Trouble::Store(error)) => Err(error.to_string()),
-            };
-            // Who asked may have gone.
-            let _gone = reply.send(done);
+        let waiting = std::mem::take(&mut *self.shared.errands());
+        let mut left = VecDeque::new();
+        for mut pending in waiting {
+            if pending.waits() && !left.is_empty() {
+                left.push_back(pending);
+                continue;
+            }
+            match self.step(&mut pending.errand) {
+                Ok(Step::More(lines)) => {
+                    pending.lines += lines;
+                    left.push_back(pending);
+                }
+                Ok(Step::Last(lines)) => {
+                    let total = pending.lines + lines;
+                    pending.answer(Ok(total));
+                }
+                Err(Trouble::Frozen) => pending.answer(Err(RESTART.to_owned())),
+                Err(Trouble::Store(error)) => pending.answer(Err(error.to_string())),
+            }
         }
+        if !left.is_empty() {
+            // After all others have had their turn.
+            self.shared.wanted.notify_one();
+            let mut errands = self.shared.errands();
+            left.append(&mut errands);
+            *errands = left;
+        }
+        Ok(())
     }
 
     pub(super) fn refuse_errands(&mut self, reason: &str) {
-        for (_, reply) in self.shared.errands().drain(..) {
-            let _gone = reply.send(Err(reason.to_owned()));
+        for pending in self.shared.errands().drain(..) {
+            pending.answer(Err(reason.to_owned()));
         }
     }
 
@@ -74,7 +118,9 @@ impl Engine {
         self.accounts.iter().position(|account| account.id() == id)
     }
 
-    fn run_errand(&mut self, errand: Errand) -> Result<u64, Trouble> {
+    fn step(&mut self, errand: &mut Errand) -> Result<Step, Trouble> {
+        // What it commits is to be synced.
+        self.shared.dirty.store(true, Ordering::Relaxed);
         match errand {
             Errand::Stow(ids) => {
                 let mut lines = 0;
@@ -85,23 +131,19 @@ impl Engine {
                 {
                     lines += self.stow(at)?;
                 }
-                Ok(lines)
+                Ok(Step::Last(lines))
             }
-            Errand::Purge(id) => self.purge(&id),
-            Errand::Import { destination, file } => self.import_file(&destination, file),
-            Errand::Assign { from, to } => self.assign(&from, &to),
-            Errand::Generations(generations) => self.note_generations(&generations),
+            Errand::Purge(id) => Ok(Step::Last(self.purge(id)?)),
+            Errand::Import { destination, file } => self.import_piece(destination, file),
+            Errand::Assign { from, to } => self.assign(from, to),
+            Errand::Generations(generations) => self.note_generations(generations),
         }
     }
 
     fn purge(&mut self, id: &str) -> Result<u64, Trouble> {
-        let store = self.store()?;
-        let Some((_, last)) = store.bounds(id)? else {
+        let Some((last, gone)) = hand::purge(self.store()?, id)? else {
             return Ok(0);
         };
-        let mut change = store.begin()?;
-        let gone = change.purge(id, last)?;
-        change.commit()?;
         tracing::warn!(destination = id, lines = gone.lines, "its spool was purged");
         let Some(at) = self.account(id) else {
             return Ok(gone.lines);
@@ -115,71 +157,20 @@ impl Engine {
         Ok(lines)
     }
 
-    fn import_file(&mut self, id: &str, file: OwnedFd) -> Result<u64, Trouble> {
-        let (mut file, mut total) = (File::from(file), 0);
-        let (mut text, mut end) = (vec![0; PIECE], 0);
-        let failed = |error: std::io::Error| {
-            crate::state::StoreError::Unavailable(format!("the file to replay: {error}"))
+    fn import_piece(&mut self, id: &str, file: &File) -> Result<Step, Trouble> {
+        let at = self.account(id);
+        let (seq, size) = match at {
+            Some(at) => (self.accounts[at].take_seq(), self.accounts[at].row_size()),
+            None => (hand::behind(self.store()?, id)?, hand::PIECE),
         };
-        loop {
-            let n = match file.read(&mut text[end..]) {
-                Ok(n) => n,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed(error).into()),
-            };
-            end += n;
-            if n > 0 && end < text.len() {
-                continue;
-            }
-            if n == 0 && end > 0 && text[end - 1] != b'\n' {
-                text.resize(text.len().max(end + 1), 0);
-                text[end] = b'\n';
-                end += 1;
-            }
-            let whole = memchr::memrchr(b'\n', &text[..end]).map_or(0, |at| at + 1);
-            if whole == 0 && n > 0 {
-                let long = std::io::Error::other("a line of more than a megabyte");
-                return Err(failed(long).into());
-            }
-            if whole > 0 {
-                total += self.add_row(id, &text[..whole])?;
-            }
-            text.copy_within(whole..end, 0);
-            end -= whole;
-            if n == 0 {
-                return Ok(total);
-            }
-        }
-    }
-
-    /// Adds lines as a row behind the others.
-    fn add_row(&mut self, id: &str, payload: &[u8]) -> Result<u64, Trouble> {
-        let lines = memchr::memchr_iter(b'\n', payload).count() as u64;
-        let (at, now) = (self.account(id), now_ms());
-        let seq = match at {
-            Some(at) => self.accounts[at].take_seq(),
-            None => {
-                let store = self.store()?;
-                let after = store.bounds(id)?.map(|(_, last)| last);
-                let after = after.max(store.purged_through(id)?);
-                after.unwrap_or(super::account::FIRST) + super::account::STEP
-            }
+        let Some(added) = hand::add_piece(self.store()?, id, file, size, seq)? else {
+            return Ok(Step::Last(0));
         };
-        let mut change = self.store()?.begin()?;
-        change.insert(&NewRow {
-            destination: id,
-            seq,
-            first_at_ms: now,
-            last_at_ms: now,
-            lines,
-            payload,
-        })?;
-        change.commit()?;
         if let Some(at) = at {
-            self.accounts[at].bytes += payload.len() as u64;
-            self.came_in(at, lines)?;
+            self.accounts[at].bytes += added.bytes;
+            self.came_in(at, added.lines)?;
         }
-        Ok(lines)
+        Ok(Step::More(added.lines))
     }
 
     /// Rows were added that no route had given.
@@ -189,27 +180,37 @@ impl Engine {
         self.import(at, lines)
     }
 
-    fn assign(&mut self, from: &str, to: &str) -> Result<u64, Trouble> {
-        let mut total = 0;
-        loop {
-            let mut change = self.store()?.begin()?;
-            let moved = change.reassign(from, to, ROWS)?;
-            change.commit()?;
-            if moved.rows == 0 {
-                return Ok(total);
-            }
-            total += moved.lines;
-            if let Some(at) = self.account(to) {
-                let bounds = self.store()?.bounds(to)?;
-                let account = &mut self.accounts[at];
-                account.bytes += moved.bytes;
-                account.number_after(bounds.map(|(_, last)| last), None);
-                self.came_in(at, moved.lines)?;
-            }
+    fn assign(&mut self, from: &str, to: &str) -> Result<Step, Trouble> {
+        if from == to {
+            return Ok(Step::Last(0));
         }
+        let (giver, taker) = (self.account(from), self.account(to));
+        let after = giver.and_then(|at| self.accounts[at].cursor());
+        let first = match taker {
+            Some(at) => self.accounts[at].next_seq,
+            None => hand::behind(self.store()?, to)?,
+        };
+        let Some(given) = hand::give(self.store()?, from, after, to, first)? else {
+            return Ok(Step::Last(0));
+        };
+        if let Some(at) = taker {
+            let account = &mut self.accounts[at];
+            account.next_seq = first + given.rows as i64 * STEP;
+            account.bytes += given.bytes;
+            self.came_in(at, given.lines)?;
+        }
+        if let Some(at) = giver {
+            let account = &mut self.accounts[at];
+            account.bytes = account
+                .bytes
+                .saturating_sub(given.bytes + given.damaged.bytes);
+            self.drop_spooled(at, DropReason::Purged, given.lines)?;
+            self.drop_spooled(at, DropReason::SpoolDamaged, given.damaged.lines)?;
+        }
+        Ok(Step::More(given.lines))
     }
 
-    fn note_generations(&mut self, generations: &[Generation]) -> Result<u64, Trouble> {
+    fn note_generations(&mut self, generations: &[Generation]) -> Result<Step, Trouble> {
         let mut change = self.store()?.begin()?;
         for generation in generations {
             change.record_generation(&GenerationRow {
@@ -226,7 +227,7 @@ impl Engine {
             })?;
         }
         change.commit()?;
-        Ok(0)
+        Ok(Step::Last(0))
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Client {
     pub wants_watching: bool,
     /// It waits for a worker's report, until then.
     pub waits_report: Option<Instant>,
+    /// It waits for what this worker does to the spool.
+    pub waits_spool: Option<u64>,
 }
 
 impl Control {
@@ -103,6 +105,7 @@ impl Control {
                         waits_reload: false,
                         wants_watching: false,
                         waits_report: None,
+                        waits_spool: None,
                     });
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => return,
@@ -114,11 +117,11 @@ impl Control {
         }
     }
 
-    /// Reads a client's request. `None`: nothing complete, or it is gone (and removed).
-    pub fn read(&mut self, id: u64) -> Option<Request> {
+    /// Reads a client's request, and what came beside it. `None`: nothing complete, or it is gone (and removed).
+    pub fn read(&mut self, id: u64) -> Option<(Request, Vec<OwnedFd>)> {
         let at = self.clients.iter().position(|c| c.id == id)?;
         match self.clients[at].link.receive::<Request>(false) {
-            Ok(Some((request, _))) => Some(request),
+            Ok(Some(request)) => Some(request),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Ok(None) => {
                 self.clients.remove(at);
@@ -142,6 +145,7 @@ impl Control {
         if let Some(client) = self.client(id) {
             client.waits_reload = false;
             client.waits_report = None;
+            client.waits_spool = None;
         }
         self.say(id, answer, beside);
     }
@@ -175,6 +179,15 @@ impl Control {
     /// Clients who wait for a worker's report, which died.
     pub fn all_waiting(&self) -> Vec<u64> {
         let waits = self.clients.iter().filter(|c| c.waits_report.is_some());
+        waits.map(|c| c.id).collect()
+    }
+
+    /// Clients who wait for what this worker does to the spool.
+    pub fn waiting_for(&self, worker: u64) -> Vec<u64> {
+        let waits = self
+            .clients
+            .iter()
+            .filter(|c| c.waits_spool == Some(worker));
         waits.map(|c| c.id).collect()
     }
 

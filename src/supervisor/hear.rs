@@ -86,6 +86,10 @@ impl Supervisor {
             FromWorker::Release { cookies, queues } => self.release(id, cookies, queues),
             FromWorker::Reload => self.handle(Event::Reload(None)),
             FromWorker::Report { id } => self.answer_status(id, fds.pop()),
+            FromWorker::Spooled {
+                id: command,
+                outcome,
+            } => self.command_done(id, command, outcome),
             FromWorker::Stopped { summary } => {
                 tracing::info!(generation = id, "stopped: {summary}");
                 self.handle(Event::Stopped(id));
@@ -217,6 +221,7 @@ impl Supervisor {
                     tracing::warn!(generation = id, how, "a worker has ended");
                 }
                 self.note(id, |g| g.ended_at = Some(timestamp()));
+                self.commands_cut(id);
                 let asked = self.machine.serving() == Some(id);
                 self.handle(Event::Exited(id, how));
                 if asked {

@@ -206,6 +206,9 @@ impl Conversation {
                 let beside: Vec<_> = memory.iter().map(|memory| memory.as_fd()).collect();
                 self.link.send(&FromWorker::Report { id }, &beside)?;
             }
+            FromSupervisor::Spool { id, command } => {
+                super::spool::obey(&self.relay, &self.link, (id, command), fds);
+            }
             FromSupervisor::History { generations } => {
                 if self.relay.serving.load(Ordering::SeqCst) {
                     // Nobody waits: what can't be noted now is noted with the next.

@@ -17,6 +17,8 @@ use super::{Store, file_length, sidecar};
 const BUSY: Duration = Duration::from_secs(2);
 /// KiB of pages that a connection remembers: rows are written once and read once.
 const CACHE_KIB: i64 = 4096;
+/// Pages of the WAL from which on it is copied, by who has the file alone.
+const LONG_WAL: i64 = 1000;
 /// More than there are statements.
 const STATEMENTS: usize = 64;
 
@@ -78,6 +80,34 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Opens a file that exists, to write to it, and keeps all others from it: makes, moves and migrates nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Busy`] if another process has it open; else as [`open_existing`](Store::open_existing).
+    pub fn open_alone(path: &Path) -> Result<Store, StoreError> {
+        let conn = bare(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // Before anything is read: then the lock is that of the file, which every process holds that has read it.
+        let alone = || {
+            conn.busy_timeout(BUSY)?;
+            conn.pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()))
+        };
+        alone().map_err(|error| at(path, fault(error)))?;
+        let conn = tuned(conn, path, Synchronous::Normal, BUSY)?;
+        if let Found::Nothing = examine(&conn, path)? {
+            return Err(StoreError::Damaged("it is empty".to_owned()));
+        }
+        // Nobody else copies the WAL.
+        let tended = || {
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+            conn.pragma_update(None, "wal_autocheckpoint", LONG_WAL)
+        };
+        tended().map_err(fault)?;
+        Ok(Store::of(conn, path, u64::MAX))
+    }
+}
+
 /// What lies at the path.
 enum Found {
     Nothing,
@@ -115,6 +145,10 @@ pub fn connect(
     synchronous: Synchronous,
     busy: Duration,
 ) -> Result<Connection, StoreError> {
+    tuned(bare(path, access)?, path, synchronous, busy)
+}
+
+fn bare(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     let access = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, access).map_err(|error| at(path, fault(error)))?;
     let writes = access.contains(OpenFlags::SQLITE_OPEN_READ_WRITE);
@@ -123,11 +157,20 @@ pub fn connect(
         return Err(StoreError::Unavailable(why));
     }
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(conn)
+}
+
+fn tuned(
+    conn: Connection,
+    path: &Path,
+    synchronous: Synchronous,
+    busy: Duration,
+) -> Result<Connection, StoreError> {
     let synchronous = match synchronous {
         Synchronous::Normal => "normal",
         Synchronous::Full => "full",
     };
-    let tuned = || {
+    let tune = || {
         // The WAL is copied by the checkpointer. A worker that ends doesn't wait for the disk, and the WAL of a file that
         // turns out to be damaged stays.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -137,7 +180,7 @@ pub fn connect(
         conn.pragma_update(None, "wal_autocheckpoint", 0)?;
         conn.pragma_update(None, "synchronous", synchronous)
     };
-    tuned().map_err(|error| at(path, fault(error)))?;
+    tune().map_err(|error| at(path, fault(error)))?;
     Ok(conn)
 }
 
