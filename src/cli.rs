@@ -4,6 +4,7 @@ mod check;
 pub mod drill;
 mod reload;
 mod run;
+mod spool;
 mod status;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ enum Command {
     Reload(ControlArgs),
     /// Show what a running daemon does
     Status(status::Args),
+    /// Look into the spool on disk, and change it
+    Spool(spool::Args),
     /// Restart a private instance under load, and count every line
     Drill(drill::Args),
     /// A worker, which a supervisor starts
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Spool(args) => spool::run(&args),
         Command::Drill(args) => drill::run(&args),
         Command::Worker => Ok(exit_code(crate::worker::run(VERSION))),
     };
