@@ -9,7 +9,7 @@ use super::engine::{Engine, Trouble};
 use crate::handover::Generation;
 use crate::intake::now_ms;
 use crate::ledger::DropReason;
-use crate::state::{GenerationRow, NewRow};
+use crate::state::{Checkpointer, GenerationRow, NewRow};
 
 /// How much of a file becomes a row.
 const PIECE: usize = 1 << 20;
@@ -85,6 +85,8 @@ impl Engine {
                 {
                     lines += self.stow(at)?;
                 }
+                // The machine may be switched off next.
+                Checkpointer::open(&self.plan.settings)?.sync()?;
                 Ok(lines)
             }
             Errand::Purge(id) => self.purge(&id),
