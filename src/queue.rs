@@ -60,6 +60,8 @@ pub struct Queue {
     memory: Mutex<Arc<OwnedFd>>,
     /// The spool is full or broken, and its policy is to drop what is new.
     dropping: AtomicBool,
+    /// Its destination takes lines: those that are new may pass those of the spool.
+    live: AtomicBool,
 }
 
 /// The memory that a queue needs whose rings have this size.
@@ -95,6 +97,7 @@ impl Queue {
             policy,
             memory: Mutex::new(Arc::new(memory)),
             dropping: AtomicBool::new(false),
+            live: AtomicBool::new(false),
         })
     }
 
@@ -177,6 +180,11 @@ impl Queue {
         self.send.wake_spool();
     }
 
+    /// Whether its destination takes lines.
+    pub fn set_live(&self, live: bool) {
+        self.live.store(live, Ordering::Relaxed);
+    }
+
     /// Whether lines that find no room are dropped now, whatever the policy says while all is well.
     pub fn set_dropping(&self, dropping: bool) {
         self.dropping.store(dropping, Ordering::Relaxed);
@@ -187,6 +195,11 @@ impl Queue {
         self.send.capacity() / 4 * 3
     }
 
+    /// Whether new lines pass those of the spool.
+    fn passes(&self) -> bool {
+        self.policy.live_first && self.live.load(Ordering::Relaxed)
+    }
+
     /// Takes the right to write so many bytes, to the ring whose turn it is.
     pub fn append(&self, bytes: u64) -> Append<'_> {
         let send = self.send.append();
@@ -195,7 +208,7 @@ impl Queue {
         let turns = match (spooling, self.policy.when_full) {
             (false, WhenFull::Spool) if !fits() => true,
             (false, _) => return send,
-            (true, _) if self.policy.live_first && fits() => return send,
+            (true, _) if self.passes() && fits() => return send,
             (true, _) => false,
         };
         // Taken before the other is let go of: nobody turns the queue back between the two.

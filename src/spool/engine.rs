@@ -12,6 +12,8 @@ use crate::state::{Store, StoreError};
 
 /// Rows are written so often while anything comes in.
 const GROUP: Duration = Duration::from_millis(20);
+/// How soon it is tried again to take or to refill what was left.
+const SOON: Duration = Duration::from_millis(5);
 /// How often it is looked whether a destination went down, and whether there is something to tidy.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often a database that can't be opened is tried again.
@@ -50,6 +52,8 @@ pub(super) struct Engine {
     next_look: Instant,
     retry_at: Instant,
     complained: Option<(String, Instant)>,
+    /// What the database said last, while it takes nothing.
+    trouble: Option<StoreError>,
     /// The database takes nothing: since when.
     pub failing: bool,
     /// Bytes that the file and its log take, as of the last look.
@@ -76,6 +80,7 @@ impl Engine {
             next_look: now,
             retry_at: now,
             complained: None,
+            trouble: None,
             failing: false,
             taken: 0,
         }
@@ -120,13 +125,8 @@ impl Engine {
     fn ready(&mut self) -> Result<(), Trouble> {
         let now = Instant::now();
         if self.store.is_none() {
-            if now < self.retry_at {
-                let why = self
-                    .complained
-                    .as_ref()
-                    .map_or("", |(why, _)| why)
-                    .to_owned();
-                return Err(StoreError::Unavailable(why).into());
+            if let Some(trouble) = self.trouble.clone().filter(|_| now < self.retry_at) {
+                return Err(trouble.into());
             }
             self.retry_at = now + RETRY;
             let opened = Store::open(&self.plan.settings)?;
@@ -162,6 +162,8 @@ impl Engine {
         }
         let mut more = false;
         for at in 0..self.accounts.len() {
+            let account = &self.accounts[at];
+            account.queue.set_live(account.is_up());
             more |= self.replay(at)?;
             more |= self.pass_on(at)?;
             self.turn_back(at)?;
@@ -202,8 +204,9 @@ impl Engine {
                 true => send.wake_when_left(send.head() - low),
                 false => true,
             };
+            // What wasn't done in this round waits for something that nobody tells of.
             if !takes || !refills {
-                return Duration::from_millis(1);
+                pause = pause.min(SOON);
             }
             if queue.intake.used() > 0 || (!account.replayed && account.is_up()) {
                 pause = pause.min(GROUP);
@@ -244,6 +247,7 @@ impl Engine {
 
     fn in_trouble(&mut self, error: &StoreError) {
         self.failing = true;
+        self.trouble = Some(error.clone());
         if matches!(error, StoreError::Damaged(_)) {
             // The next opening moves it aside.
             self.store = None;
@@ -262,7 +266,7 @@ impl Engine {
     fn well(&mut self) {
         if std::mem::take(&mut self.failing) {
             tracing::info!(path = %self.plan.settings.path.display(), "the spool takes lines again");
-            self.complained = None;
+            (self.complained, self.trouble) = (None, None);
             self.shared.health().error = None;
             self.accounts
                 .iter()

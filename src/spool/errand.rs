@@ -10,7 +10,7 @@ use super::engine::{Engine, Trouble};
 use super::hand;
 use crate::handover::Generation;
 use crate::ledger::DropReason;
-use crate::state::GenerationRow;
+use crate::state::{Checkpointer, GenerationRow};
 
 /// Why an errand isn't done when this worker is frozen: the next one may be asked.
 pub const RESTART: &str = "a restart is under way";
@@ -131,6 +131,8 @@ impl Engine {
                 {
                     lines += self.stow(at)?;
                 }
+                // The machine may be switched off next.
+                Checkpointer::open(&self.plan.settings)?.sync()?;
                 Ok(Step::Last(lines))
             }
             Errand::Purge(id) => Ok(Step::Last(self.purge(id)?)),

@@ -5,6 +5,7 @@ use super::account::Account;
 use super::engine::{Engine, Trouble};
 use crate::intake::now_ms;
 use crate::ledger::{Cell, DropReason};
+use crate::spec::SpoolFull;
 use crate::state::{Change, NewRow, Position, StoreError};
 
 impl Engine {
@@ -101,7 +102,15 @@ impl Engine {
         if there > booked {
             self.import(at, there - booked)?;
         } else if booked > there {
-            self.drop_spooled(at, DropReason::SpoolDamaged, booked - there)?;
+            // A predecessor made room, and died before it could book that; else somebody has deleted rows.
+            let limits = &self.accounts[at].destination.spec.spool;
+            let reason = match limits.when_full {
+                SpoolFull::DropOldest if self.accounts[at].bytes > limits.max / 2 => {
+                    DropReason::SpoolFull
+                }
+                _ => DropReason::SpoolDamaged,
+            };
+            self.drop_spooled(at, reason, booked - there)?;
         }
         if there > 0 && !queue.is_spooling() {
             self.turn_to_spool(at)?;
