@@ -74,7 +74,7 @@ pub struct Deleted {
 pub struct Size {
     /// The file.
     pub file: u64,
-    /// Of the file (or of what the WAL will make of it), what is free for new rows.
+    /// Of the file, as the WAL will make it, what is free for new rows: never more than the file has.
     pub free: u64,
     /// The WAL beside it.
     pub wal: u64,

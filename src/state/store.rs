@@ -139,9 +139,12 @@ impl Store {
     ///
     /// When it can't be read.
     pub fn size(&self) -> Result<Size, StoreError> {
+        let file = file_length(&self.path);
+        let free = self.pragma("freelist_count")? * self.pragma("page_size")?;
         Ok(Size {
-            file: file_length(&self.path),
-            free: self.pragma("freelist_count")? * self.pragma("page_size")?,
+            file,
+            // Pages that are in the WAL only may be free already.
+            free: free.min(file),
             wal: file_length(&sidecar(&self.path, "-wal")),
         })
     }
