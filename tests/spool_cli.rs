@@ -215,7 +215,7 @@ fn a_destination_that_the_config_lacks_is_marked_and_its_lines_can_be_given_away
     let said = failed(&bed.folder, &["assign", "down", "--to", "uot"]);
     assert!(said.contains("uot") && said.contains("out"), "{said}");
     let said = done(&bed.folder, &["assign", "down", "--to", "out"]);
-    assert!(said.contains("101 lines of down are out's now"), "{said}");
+    assert!(said.contains("given by down to out: 101 lines"), "{said}");
     assert_eq!(bed.arrived(101).join("\n") + "\n", numbered("a", 0..101));
     wait_for("the rows to go", || rows_of(&bed.folder, "out") == 0);
     // Behind numbers that were there before.
@@ -309,7 +309,7 @@ fn a_purge_drops_what_is_spooled_and_counts_it() {
     assert!(said.contains("nobody"), "{said}");
     // The first line is in the send ring, and stays there.
     let said = done(&bed.folder, &["purge", "down", "--yes"]);
-    assert!(said.contains("100 lines for down"), "{said}");
+    assert!(said.contains("dropped for down: 100 lines"), "{said}");
     wait_for("the rows to go", || rows_of(&bed.folder, "down") == 0);
     let status = bed.relay.status();
     let down = status.destination("down").unwrap();
@@ -338,7 +338,7 @@ fn without_a_daemon_the_file_is_changed_by_hand() {
     assert_eq!(rows_of(&bed.folder, "out"), 103);
     done(&bed.folder, &["replay", &more, "--to", "down"]);
     let said = done(&bed.folder, &["purge", "down", "--yes"]);
-    assert!(said.contains("2 lines"), "{said}");
+    assert!(said.contains("down: 2 lines"), "{said}");
     // The next daemon delivers what was put there.
     let old = bed.folder.join("baton.db");
     let next = Bed::beside(&config(), &old);

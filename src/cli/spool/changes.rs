@@ -62,10 +62,7 @@ pub fn replay(args: &Args, path: &Path, id: &str, force: bool) -> anyhow::Result
         };
         error.context(format!("replaying {name} to {id}: {added}"))
     })?;
-    say(&format!(
-        "{} lines added to the spool of {id}",
-        HumanCount(lines)
-    ))
+    say(&format!("{} added to the spool of {id}", counted(lines)))
 }
 
 /// What is replayed, as a regular file: its position, which the worker shares, says how far it is.
@@ -192,10 +189,7 @@ pub fn purge(args: &Args, id: &str, yes: bool) -> anyhow::Result<ExitCode> {
         Who::Nobody => by_hand(args, None, |hand| hand.purge(id)),
     };
     let lines = lines.with_context(|| format!("purging {id}"))?;
-    say(&format!(
-        "{} lines for {id} were dropped",
-        HumanCount(lines)
-    ))
+    say(&format!("dropped for {id}: {}", counted(lines)))
 }
 
 // --- assign ---
@@ -232,10 +226,7 @@ pub fn assign(args: &Args, from: &str, to: &str, force: bool) -> anyhow::Result<
     };
     bar.finish_and_clear();
     let lines = lines.with_context(context)?;
-    say(&format!(
-        "{} lines of {from} are {to}'s now",
-        HumanCount(lines)
-    ))
+    say(&format!("given by {from} to {to}: {}", counted(lines)))
 }
 
 fn bytes_left(store: &Store, id: &str) -> u64 {
@@ -306,6 +297,13 @@ fn by_hand<T>(
         anyhow::Ok(act(&mut hand)?)
     };
     open().with_context(context)
+}
+
+fn counted(lines: u64) -> String {
+    match lines {
+        1 => "1 line".to_owned(),
+        lines => format!("{} lines", HumanCount(lines)),
+    }
 }
 
 fn say(text: &str) -> anyhow::Result<ExitCode> {
