@@ -94,6 +94,8 @@ impl Bed {
     fn set_up(change: impl FnOnce(Setup) -> Setup) -> Bed {
         let relay = Relay::set_up(&config(), change);
         let folder = relay.instance.folder().to_owned();
+        // A worker that serves doesn't wait for its database.
+        wait_for("the database", || run(&folder, &["list"]).status.success());
         relay.send(numbered("a", 0..1));
         wait_for("the first line in a row", || rows_of(&folder, "down") == 1);
         relay.send(numbered("a", 1..101));
@@ -139,7 +141,9 @@ impl Bed {
     /// Waits until the file has so many lines.
     fn arrived(&self, lines: usize) -> Vec<String> {
         wait_for("the lines in the file", || {
-            self.relay.file("out").len() >= lines
+            // It may be amid a line.
+            let bytes = fs::read(self.folder.join("out")).unwrap_or_default();
+            bytes.iter().filter(|byte| **byte == b'\n').count() >= lines
         });
         self.relay.file("out")
     }
@@ -444,6 +448,11 @@ fn a_replay_goes_on_over_restarts_and_adds_every_line_once() {
         .spawn()
         .unwrap();
     let mut reloads = 0;
+    // A replay that hasn't begun says that it is to be tried again.
+    wait_for("the replay to begin", || {
+        rows_of(&bed.folder, "out") > 0
+            || fs::metadata(bed.folder.join("out")).is_ok_and(|out| out.len() > 0)
+    });
     while child.try_wait().unwrap().is_none() || reloads == 0 {
         bed.relay.instance.reload().unwrap();
         reloads += 1;
