@@ -164,6 +164,14 @@ impl Bed {
         self.relay = Relay::set_up(&self.config, faulty);
     }
 
+    /// After a start: waits for what the database has of a destination, and tells how many lines that is.
+    pub fn wait_imported(&mut self, id: &str) -> u64 {
+        let status = self.relay.wait("what was kept", |status| {
+            status.of_destination(id, "imported") > Some(0)
+        });
+        status.of_destination(id, "imported").unwrap()
+    }
+
     /// Waits until nothing is queued or spooled for these destinations.
     pub fn wait_empty(&mut self) -> Status {
         let deadline = Instant::now() + 3 * LIMIT;

@@ -102,8 +102,8 @@ fn a_killed_supervisor_leaves_what_is_spooled_for_the_next_start() {
     bed.kill();
     bed.start_again();
     bed.sinks[0].resume().unwrap();
-    let status = bed.wait_empty();
-    assert!(status.of_destination("sink", "imported") >= Some(spooled));
+    assert!(bed.wait_imported("sink") >= spooled);
+    bed.wait_empty();
     bed.sinks[0].settle(400_000, QUIET);
     let report = Report::new(&sent, &bed.sinks[0].account(), Excuse::default());
     assert_eq!(

@@ -96,7 +96,7 @@ fn what_is_older_than_replay_from_is_dropped_and_counted() {
     let mut bed = Bed::start("replay_from=2s");
     bed.cut();
     let sent = bed.send(300_000);
-    let spooled = bed.wait_spooled("sink", 200_000);
+    bed.wait_spooled("sink", 200_000);
     wait_for("the rows to be old", || {
         let store = Store::open_existing(&bed.path("baton.db"), false).unwrap();
         let newest = store
@@ -108,6 +108,8 @@ fn what_is_older_than_replay_from_is_dropped_and_counted() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         newest.is_some_and(|newest| now.as_millis() as u64 > newest + 2_000)
     });
+    let status = bed.relay.status();
+    let spooled = status.of_destination("sink", "spooled").unwrap();
     bed.sinks[0].resume().unwrap();
     let status = bed.wait_empty();
     let dropped = &status.destination("sink").unwrap()["dropped"];

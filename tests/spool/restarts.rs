@@ -49,7 +49,7 @@ fn each_fails(points: &[&str], action: &str) -> baton::drill::Report {
     for replaying in [false, true] {
         if replaying {
             bed.sinks[0].resume().unwrap();
-            bed.sinks[0].slow(2_000_000).unwrap();
+            bed.sinks[0].slow(800_000).unwrap();
         }
         for point in points {
             let due = bed.sinks[0].account().distinct() + 5_000;
