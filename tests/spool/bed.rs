@@ -145,7 +145,9 @@ impl Bed {
     pub fn stop(&mut self) -> Duration {
         let began = Instant::now();
         let end = self.relay.instance.stop(LIMIT).unwrap();
-        assert_eq!(end.code(), Some(0), "{}", self.relay.instance.log());
+        let log = self.relay.instance.log();
+        assert_eq!(end.code(), Some(0), "{log}");
+        assert!(!log.contains("not delivered"), "{log}");
         began.elapsed()
     }
 

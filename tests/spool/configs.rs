@@ -23,6 +23,11 @@ fn a_destination_removed_while_it_is_down_finds_its_lines_when_it_is_back_elsewh
     bed.sinks.insert(0, Sink::start(bed.clock).unwrap());
     let back = to(&bed.sinks[0], "sink", "");
     bed.reconfigure(&[back, other]);
+    let status = bed.wait_empty();
+    for count in ["dropped", "imported"] {
+        let lines = status.of_destination("sink", count);
+        assert_eq!(lines, Some(0), "{count}: {}", status.document());
+    }
     let report = bed.verdict(&sent);
     assert_eq!(
         (report.received, report.duplicated),
@@ -46,7 +51,12 @@ fn a_destination_removed_while_it_replays_loses_nothing() {
     bed.sinks[0].resume().unwrap();
     assert!(bed.sinks[0].wait_closed(crate::bed::QUIET));
     bed.reconfigure(&[back, other]);
-    bed.wait_empty();
+    let status = bed.wait_empty();
+    // It was never dropped, nor found anew.
+    for count in ["dropped", "imported"] {
+        let lines = status.of_destination("sink", count);
+        assert_eq!(lines, Some(0), "{count}: {}", status.document());
+    }
     let excuse = baton::drill::Excuse::default();
     let report = baton::drill::Report::new(&sent, &bed.sinks[0].account(), excuse);
     assert_eq!((report.lost, report.out_of_order), (0, 0), "{report}");

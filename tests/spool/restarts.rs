@@ -1,6 +1,6 @@
 //! Hot restarts while lines go to the spool and come from it.
 
-use baton::drill::{Extent, Reload};
+use baton::drill::{Clock, Extent, Reload, Sink};
 
 use crate::bed::Bed;
 use crate::relay::LIMIT;
@@ -30,6 +30,31 @@ fn restarts_during_the_outage_and_the_replay_lose_nothing() {
     let report = bed.verdict(&sent);
     assert_eq!(report.duplicated, 0, "{report}");
     assert_eq!(report.lost_by_crash, 0, "{report}");
+}
+
+#[test]
+fn restarts_while_lines_pour_into_the_spool_lose_nothing() {
+    let clock = Clock::start();
+    let sink = Sink::start(clock).unwrap();
+    let words = [format!(
+        "{} id=sink queue=8MiB reconnect=200ms",
+        sink.address()
+    )];
+    let mut bed = Bed::to(vec![sink], clock, &words);
+    bed.cut();
+    let senders = bed.senders(Extent::AtLeast(500_000), 300_000);
+    bed.wait_spooled("sink", 1);
+    for _ in 0..20 {
+        bed.reload();
+    }
+    let sent = senders.finish(LIMIT);
+    bed.sinks[0].resume().unwrap();
+    let report = bed.verdict(&sent);
+    assert_eq!(
+        (report.duplicated, report.lost_by_crash),
+        (0, 0),
+        "{report}"
+    );
 }
 
 /// Where a new worker fails in the pause, and after it.

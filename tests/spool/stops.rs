@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use baton::drill::{Clock, Excuse, Extent, Report, Sink};
+use baton::state::Store;
 
 use crate::bed::{Bed, QUIET, free_address};
 use crate::relay::{LIMIT, wait_for};
@@ -111,10 +112,13 @@ fn lines_that_come_in_after_the_start_come_behind_those_that_were_kept() {
     bed.relay.send(&all);
     bed.stop();
     fs::remove_dir(&out).unwrap();
+    // The spool can't look yet what there is.
+    let mut store = Store::open_existing(&bed.path("baton.db"), true).unwrap();
+    let held = store.begin().unwrap();
     bed.start_again();
-    // At once: the spool may not have looked yet what there is.
     let more: String = (200_000..201_000).map(line).collect();
     bed.relay.send(&more);
+    drop(held);
     bed.wait_imported("out");
     bed.wait_empty();
     all.push_str(&more);
