@@ -187,17 +187,15 @@ impl Destination {
         true
     }
 
-    /// Gives up what isn't acknowledged and the connection, for good. Returns the lines dropped.
-    pub fn give_up(&self, reason: DropReason) -> u64 {
-        let Some(mut lane) = self.gate.enter() else {
-            return 0;
-        };
+    /// Gives up what isn't acknowledged and the connection, for good. Returns the lines dropped; `None`: the gate is closed.
+    pub fn give_up(&self, reason: DropReason) -> Option<u64> {
+        let mut lane = self.gate.enter()?;
         let mut link = self.link();
         self.gone.store(true, Ordering::SeqCst);
         let lines = self.queue.discard(&mut lane.writer, reason);
         self.close(&mut link);
         self.changed.notify_one();
-        lines
+        Some(lines)
     }
 
     /// Its state, for people.
@@ -208,7 +206,8 @@ impl Destination {
             .clone()
     }
 
-    fn is_gone(&self) -> bool {
+    /// Whether it was given up.
+    pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::SeqCst)
     }
 

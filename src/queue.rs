@@ -152,10 +152,13 @@ impl Queue {
         Ok(())
     }
 
-    /// Begins anew: the memory is new, and what the positions speak of is not in it.
+    /// Begins anew: the memory is new, and what the positions speak of is not in it. There may be older lines in the spool:
+    /// until that has looked, new ones wait before it.
     pub fn reset(&self, writer: &mut Writer) {
         self.send.reset(writer);
         self.intake.reset(writer);
+        writer.set(self.send.cells(), Cell::Spooling, 1);
+        writer.commit();
     }
 
     /// Drops everything that isn't acknowledged. Returns how many lines that were.
@@ -258,6 +261,11 @@ impl Queue {
     pub fn spooled_lines(&self) -> u64 {
         let out = self.intake.cell(Cell::SpooledOut);
         self.intake.cell(Cell::SpooledIn).saturating_sub(out)
+    }
+
+    /// Whether the spool has lines of it, those included that are in the send ring or have just left it.
+    pub fn has_rows(&self) -> bool {
+        self.spooled_lines() > 0 || self.send.cell(Cell::Cursor) != 0
     }
 
     /// The same in bytes.

@@ -28,7 +28,7 @@ mod tend;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -97,6 +97,8 @@ struct Shared {
     settled: AtomicBool,
     /// This worker is frozen: no transaction begins.
     frozen: AtomicBool,
+    /// How often it was: what is known of rings and database counts until then.
+    freezes: AtomicU64,
     /// Something was written since the log was last synced.
     dirty: AtomicBool,
     ending: AtomicBool,
@@ -105,6 +107,11 @@ struct Shared {
 impl Shared {
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Whether rings and database are this worker's, and were since that freeze.
+    fn is_current(&self, freezes: u64) -> bool {
+        !self.frozen.load(Ordering::SeqCst) && self.freezes.load(Ordering::SeqCst) == freezes
     }
 
     fn errands(&self) -> MutexGuard<'_, VecDeque<Pending>> {
@@ -127,6 +134,7 @@ impl Spool {
             }),
             settled: AtomicBool::new(false),
             frozen: AtomicBool::new(true),
+            freezes: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         });
@@ -151,6 +159,7 @@ impl Spool {
 
     /// Lets go of the database: what is being committed is committed, nothing more begins. Doesn't wait.
     pub fn freeze(&self) {
+        self.shared.freezes.fetch_add(1, Ordering::SeqCst);
         self.shared.frozen.store(true, Ordering::SeqCst);
     }
 

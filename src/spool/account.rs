@@ -59,8 +59,14 @@ impl Account {
         self.queue.policy().when_full == WhenFull::Spool
     }
 
+    /// Whether it takes lines.
     pub fn is_up(&self) -> bool {
-        self.destination.health().state == State::Up
+        self.destination.health().state == State::Up && !self.destination.is_gone()
+    }
+
+    /// Whether it is known to take none.
+    pub fn is_down(&self) -> bool {
+        self.destination.health().state == State::Down || self.destination.is_gone()
     }
 
     /// The last row that is in the send ring; `None`: none is.

@@ -47,6 +47,8 @@ pub(super) struct Engine {
     pub store: Option<Store>,
     /// The accounts are as the database and the ledger say.
     synced: bool,
+    /// How often this worker had been frozen then.
+    pub epoch: u64,
     migrated: bool,
     next_group: Instant,
     next_look: Instant,
@@ -75,6 +77,7 @@ impl Engine {
             accounts,
             store: None,
             synced: false,
+            epoch: 0,
             migrated: false,
             next_group: now,
             next_look: now,
@@ -123,6 +126,10 @@ impl Engine {
 
     /// Opens the database and agrees with it, unless that is done.
     fn ready(&mut self) -> Result<(), Trouble> {
+        let epoch = self.shared.freezes.load(Ordering::SeqCst);
+        if epoch != self.epoch {
+            (self.epoch, self.synced) = (epoch, false);
+        }
         let now = Instant::now();
         if self.store.is_none() {
             if let Some(trouble) = self.trouble.clone().filter(|_| now < self.retry_at) {
@@ -234,8 +241,8 @@ impl Engine {
     /// Passes the gate, for a change of rings and ledger.
     pub fn lane<T>(&self, change: impl FnOnce(&mut Lane) -> T) -> Result<T, Trouble> {
         match self.plan.gate.enter() {
-            Some(mut lane) => Ok(change(&mut lane)),
-            None => Err(Trouble::Frozen),
+            Some(mut lane) if self.shared.is_current(self.epoch) => Ok(change(&mut lane)),
+            _ => Err(Trouble::Frozen),
         }
     }
 

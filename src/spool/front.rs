@@ -1,12 +1,13 @@
 //! The send ring and the database: brought into agreement at the beginning, copied to rows while the destination is down,
 //! moved there at the end.
 
-use super::account::Account;
+use super::Shared;
+use super::account::{Account, STEP};
 use super::engine::{Engine, Trouble};
 use crate::intake::now_ms;
 use crate::ledger::{Cell, DropReason};
 use crate::spec::SpoolFull;
-use crate::state::{Change, NewRow, Position, StoreError};
+use crate::state::{Change, NewRow, Position, Store, StoreError};
 
 impl Engine {
     /// Finds out where a predecessor was, or what is left from before.
@@ -35,7 +36,7 @@ impl Engine {
             );
         }
         let size = self.store()?.size()?;
-        self.taken = size.file - size.free + size.wal;
+        self.taken = size.file.saturating_sub(size.free) + size.wal;
         Ok(())
     }
 
@@ -85,13 +86,13 @@ impl Engine {
         })?;
         let account = &mut self.accounts[at];
         account.front = copied.map_or(0, |copied| copied.position);
-        account.replayed = false;
         account.number_after(bounds.map(|(_, highest)| highest), purged);
         let cursor = account.cursor();
         let in_ring = match cursor {
             Some(cursor) => self.store()?.lines_through(&id, cursor)?,
             None => 0,
         };
+        self.accounts[at].replayed = self.first_free(at)?.is_none();
         self.balance(at, lines.saturating_sub(in_ring))
     }
 
@@ -140,11 +141,7 @@ impl Engine {
         }
         let first = self.first_free(at)?;
         let account = &mut self.accounts[at];
-        let store = self
-            .store
-            .as_mut()
-            .ok_or_else(|| StoreError::Unavailable("it isn't open".into()))?;
-        let mut change = store.begin()?;
+        let mut change = begin(&mut self.store, &self.shared, self.epoch)?;
         let written = write_front(account, &mut change, first)?;
         let position = Position {
             ring: written.last as u64,
@@ -175,11 +172,7 @@ impl Engine {
         let first = self.first_free(at)?;
         let account = &mut self.accounts[at];
         let queue = account.queue.clone();
-        let store = self
-            .store
-            .as_mut()
-            .ok_or_else(|| StoreError::Unavailable("it isn't open".into()))?;
-        let mut change = store.begin()?;
+        let mut change = begin(&mut self.store, &self.shared, self.epoch)?;
         let front = write_front(account, &mut change, first)?;
         let (mut end, mut moved, now) = (queue.intake.acked(), 0, now_ms());
         let (first_at, row_size) = (queue.intake.oldest_at().unwrap_or(now), account.row_size());
@@ -234,6 +227,20 @@ impl Engine {
     }
 }
 
+/// Begins a transaction, unless this worker was frozen since it agreed with the database. Who takes over waits for its end.
+pub(super) fn begin<'a>(
+    store: &'a mut Option<Store>,
+    shared: &Shared,
+    epoch: u64,
+) -> Result<Change<'a>, Trouble> {
+    let missing = || StoreError::Unavailable("it isn't open".into());
+    let change = store.as_mut().ok_or_else(missing)?.begin()?;
+    match shared.is_current(epoch) {
+        true => Ok(change),
+        false => Err(Trouble::Frozen),
+    }
+}
+
 /// What `write_front` did.
 struct Front {
     /// The last row's number.
@@ -265,16 +272,19 @@ fn write_front(
         rows.push((payload, lines));
         at += payload.len() as u64;
     }
+    // In steps, as all others: each may have to be divided.
+    let steps = STEP * rows.len() as i64;
     let mut seq = match first {
-        Some(first) => first - rows.len() as i64,
+        Some(first) => first - steps,
         None => {
             let seq = account.next_seq;
-            account.next_seq += rows.len() as i64 + super::account::STEP;
+            account.next_seq += steps;
             seq
         }
     };
     let mut front = Front {
-        last: seq,
+        // Without any, none of the rows that follow is among them.
+        last: seq - 1,
         lines: 0,
         bytes: 0,
         deleted,
@@ -294,7 +304,7 @@ fn write_front(
             bytes: front.bytes + payload.len() as u64,
             deleted,
         };
-        seq += 1;
+        seq += STEP;
     }
     Ok(front)
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::account::Account;
 use super::engine::{Engine, Trouble};
+use super::front::begin;
 use crate::intake::now_ms;
 use crate::ledger::{Cell, Count, DropReason};
 use crate::spec::ReplayFrom;
@@ -11,6 +12,9 @@ use crate::state::{NewRow, Row, RowError};
 
 /// Rows that one round replays for one destination: then others have their turn.
 const TURN: usize = 8;
+/// What a row is divided into that is too large: pieces that fit into the smallest ring there can be, so that none of them is
+/// divided again. There are numbers for so many between two rows.
+const PIECE: usize = 64 << 10;
 
 impl Engine {
     /// Puts rows into the send ring, as many as it should have. True: there are more, and room.
@@ -104,7 +108,7 @@ impl Engine {
             self.accounts[at].id().to_owned(),
             self.accounts[at].cursor(),
         );
-        let mut change = self.store()?.begin()?;
+        let mut change = begin(&mut self.store, &self.shared, self.epoch)?;
         let deleted = change.delete_oldest(&id, cursor, 1)?;
         change.commit()?;
         let account = &mut self.accounts[at];
@@ -115,16 +119,12 @@ impl Engine {
     /// Makes several rows of one that is too large for the send ring.
     fn divide(&mut self, at: usize, row: &Row) -> Result<(), Trouble> {
         let account = &self.accounts[at];
-        let (id, cursor, size) = (
-            account.id().to_owned(),
-            account.cursor(),
-            account.row_size(),
-        );
-        let mut change = self.store()?.begin()?;
+        let (id, cursor) = (account.id().to_owned(), account.cursor());
+        let mut change = begin(&mut self.store, &self.shared, self.epoch)?;
         change.delete_oldest(&id, cursor, 1)?;
         let (mut rest, mut seq) = (&row.payload[..], row.seq);
         while !rest.is_empty() {
-            let near = &rest[..rest.len().min(size)];
+            let near = &rest[..rest.len().min(PIECE)];
             let end = memchr::memrchr(b'\n', near).or_else(|| memchr::memchr(b'\n', rest));
             let (payload, after) = rest.split_at(end.map_or(rest.len(), |end| end + 1));
             change.insert(&NewRow {
@@ -142,7 +142,7 @@ impl Engine {
 
     fn set_aside(&mut self, at: usize, seq: i64, reason: &str) -> Result<(), Trouble> {
         let id = self.accounts[at].id().to_owned();
-        let mut change = self.store()?.begin()?;
+        let mut change = begin(&mut self.store, &self.shared, self.epoch)?;
         let gone = change.set_aside(&id, seq, reason)?;
         change.commit()?;
         tracing::error!(
@@ -161,7 +161,7 @@ impl Engine {
     pub(super) fn pass_on(&mut self, at: usize) -> Result<bool, Trouble> {
         let account = &self.accounts[at];
         let (intake, send) = (&account.queue.intake, &account.queue.send);
-        if intake.used() == 0 || !account.replayed || (account.spools() && !account.is_up()) {
+        if intake.used() == 0 || !account.replayed || (account.spools() && account.is_down()) {
             return Ok(false);
         }
         let (text, lines) = intake.oldest(intake.acked(), room(account) as usize);
@@ -188,7 +188,7 @@ impl Engine {
         let account = &self.accounts[at];
         let queue = &account.queue;
         let low = queue.send.used() <= queue.send.capacity() / 4;
-        let down = account.spools() && !account.is_up();
+        let down = account.spools() && account.is_down();
         if !queue.is_spooling() || !account.replayed || down || !low {
             return Ok(());
         }

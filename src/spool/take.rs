@@ -69,7 +69,7 @@ impl Engine {
             }
             done.push(taken);
         }
-        if self.shared.frozen.load(std::sync::atomic::Ordering::SeqCst) {
+        if !self.shared.is_current(self.epoch) {
             return Err(Trouble::Frozen);
         }
         change.commit()?;

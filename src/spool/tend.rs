@@ -112,7 +112,8 @@ impl Engine {
         if changed {
             self.shared.dirty.store(true, Ordering::Relaxed);
         }
-        self.taken = size.file - size.free + size.wal;
+        // Free pages may be in the log as yet.
+        self.taken = size.file.saturating_sub(size.free) + size.wal;
         let mut health = self.shared.health();
         (health.file, health.free, health.wal) = (size.file, size.free, size.wal);
         health.totals = totals

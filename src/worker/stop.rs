@@ -20,6 +20,8 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 const STOW: Duration = Duration::from_secs(10);
 /// How often it is looked whether the queues are empty.
 const LOOK: Duration = Duration::from_millis(5);
+/// How often it is tried to keep what a destination that was removed didn't take.
+const TRIES: u32 = 5;
 
 /// A stop under way.
 pub(super) struct Stopping {
@@ -75,9 +77,10 @@ async fn stop(relay: &Arc<Relay>, mut deadline: watch::Receiver<Instant>) -> Str
     }
     relay.web.finish();
     let mut undelivered = Vec::new();
-    let kept = stow(relay, &destinations).await;
+    stow(relay, &destinations).await;
+    let kept: u64 = destinations.iter().map(|d| d.queue.spooled_lines()).sum();
     for destination in &destinations {
-        let lines = destination.give_up(DropReason::Stop);
+        let lines = destination.give_up(DropReason::Stop).unwrap_or(0);
         if lines > 0 {
             tracing::warn!(
                 destination = destination.spec.id,
@@ -98,16 +101,20 @@ async fn stop(relay: &Arc<Relay>, mut deadline: watch::Receiver<Instant>) -> Str
     summary
 }
 
-/// Moves what destinations didn't take to the spool. Returns how many lines; what can't be moved stays, and is counted as dropped then.
-async fn stow(relay: &Arc<Relay>, destinations: &[Arc<Destination>]) -> u64 {
+/// Moves what destinations didn't take to the spool, and takes from there what they did. False: it couldn't be moved, and is where it was.
+async fn stow(relay: &Arc<Relay>, destinations: &[Arc<Destination>]) -> bool {
     let mut ids = Vec::new();
-    for destination in destinations.iter().filter(|d| !d.is_drained()) {
-        if destination.stand_down() {
-            ids.push(destination.spec.id.clone());
+    // What is replayed fills its ring again at any moment; and rows that were delivered would be delivered again.
+    let wanted =
+        |d: &&Arc<Destination>| !d.is_drained() || d.queue.is_spooling() || d.queue.has_rows();
+    for destination in destinations.iter().filter(wanted) {
+        if !destination.stand_down() {
+            return false;
         }
+        ids.push(destination.spec.id.clone());
     }
     if ids.is_empty() {
-        return 0;
+        return true;
     }
     let answer = relay.spool.ask(Errand::Stow(ids));
     // The disk may be slow; one that hangs must not keep the stop.
@@ -115,17 +122,17 @@ async fn stow(relay: &Arc<Relay>, destinations: &[Arc<Destination>]) -> u64 {
     match answer {
         Ok(Ok(Ok(lines))) => {
             if lines > 0 {
-                tracing::info!(lines, "undelivered at the stop: kept in the spool");
+                tracing::info!(lines, "undelivered: kept in the spool");
             }
-            lines
+            true
         }
         Ok(Ok(Err(error))) => {
             tracing::error!(error, "what is queued can't be kept in the spool");
-            0
+            false
         }
         Ok(Err(_)) | Err(_) => {
             tracing::error!("what is queued can't be kept in the spool: the disk takes too long");
-            0
+            false
         }
     }
 }
@@ -154,8 +161,8 @@ async fn take_last_lines(relay: &Arc<Relay>) -> u64 {
     unread
 }
 
-/// Delivers what is queued for destinations that the config no longer has, for `stop_timeout`;
-/// the rest is dropped and counted.
+/// Delivers what is queued and spooled for destinations that the config no longer has, for `stop_timeout`;
+/// the rest is kept in the spool, or, if that can't be, dropped and counted.
 pub(super) async fn leave(relay: Arc<Relay>) {
     let leaving = lock(&relay.leaving).clone();
     if leaving.is_empty() {
@@ -165,7 +172,7 @@ pub(super) async fn leave(relay: Arc<Relay>) {
     for destination in &leaving {
         destination.drain();
     }
-    let mut left: Vec<Arc<Destination>> = leaving;
+    let (mut left, mut tries): (Vec<Arc<Destination>>, _) = (leaving, 0);
     while !left.is_empty() {
         sleep(LOOK.max(Duration::from_millis(20))).await;
         if !relay.serving.load(Ordering::SeqCst) {
@@ -174,14 +181,24 @@ pub(super) async fn leave(relay: Arc<Relay>) {
             continue;
         }
         let over = Instant::now() >= deadline;
-        let done: Vec<_> = left.extract_if(.., |d| d.is_drained() || over).collect();
-        stow(&relay, &done).await;
+        let through = |d: &Destination| d.is_drained() && d.queue.spooled_lines() == 0;
+        let done: Vec<_> = left.extract_if(.., |d| through(d) || over).collect();
+        if !stow(&relay, &done).await && tries < TRIES {
+            // A hand-over began, perhaps.
+            tries += 1;
+            left.extend(done);
+            continue;
+        }
         for destination in done {
-            let lines = destination.give_up(DropReason::Removed);
+            let Some(lines) = destination.give_up(DropReason::Removed) else {
+                left.push(destination);
+                continue;
+            };
             let id = &destination.spec.id;
             tracing::info!(
                 destination = id,
                 dropped = lines,
+                kept = destination.queue.spooled_lines(),
                 "removed from the config, and gone"
             );
             lock(&relay.leaving).retain(|d| d.spec.id != *id);

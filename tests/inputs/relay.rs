@@ -17,6 +17,8 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 pub struct Config {
     /// Keys before the first section.
     pub top: String,
+    /// Keys of `[supervisor]`.
+    pub supervisor: String,
     /// Keys of `[input]`.
     pub input: String,
     /// The routes.
@@ -38,12 +40,18 @@ impl Config {
     }
 
     fn text(&self, port: u16, http: u16) -> String {
-        let Config { top, input, routes } = self;
+        let Config {
+            top,
+            supervisor,
+            input,
+            routes,
+        } = self;
         format!(
             r#"{top}
 [supervisor]
 control = "unix:control.sock"
 probation = "100ms"
+{supervisor}
 [listen]
 line = ["tcp://127.0.0.1:{port}", "udp://127.0.0.1:{port}", "unix:line.sock"]
 http = ["tcp://127.0.0.1:{http}"]

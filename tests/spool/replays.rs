@@ -1,0 +1,130 @@
+//! How what was spooled comes back: what goes first, how fast, from when on.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use baton::drill::{Clock, Excuse, Report};
+use baton::state::Store;
+
+use crate::bed::{Bed, free_address};
+use crate::relay::{LIMIT, wait_for};
+
+#[test]
+fn live_first_brings_what_comes_in_before_the_backlog_is_through() {
+    let address = free_address();
+    let words = [format!(
+        "{address} id=sink queue=1MiB reconnect=200ms replay=live-first"
+    )];
+    let mut bed = Bed::to(Vec::new(), Clock::start(), &words);
+    let old: String = (0..400_000)
+        .map(|n| format!("old.{n:06} 1 1700000000\n"))
+        .collect();
+    bed.relay.send(&old);
+    bed.wait_spooled("sink", 200_000);
+    let listener = TcpListener::bind(address).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut reader = BufReader::with_capacity(32 * 1024, socket);
+    let mut seen: Vec<String> = Vec::new();
+    let (new, mut sent) = (20_000, false);
+    while seen.len() < 400_000 + new {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        seen.push(line);
+        if seen.len() == 20_000 && !sent {
+            sent = true;
+            let text: String = (0..new)
+                .map(|n| format!("new.{n:06} 1 1700000000\n"))
+                .collect();
+            bed.relay.send(text);
+        }
+        // A reader that has its own pace.
+        if seen.len() % 1_000 == 0 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+    let last_new = seen
+        .iter()
+        .rposition(|line| line.starts_with("new."))
+        .unwrap();
+    let last_old = seen
+        .iter()
+        .rposition(|line| line.starts_with("old."))
+        .unwrap();
+    println!(
+        "the last new line came {} lines before the last old one",
+        last_old - last_new
+    );
+    assert!(last_new + 100_000 < last_old, "{last_new} and {last_old}");
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 400_000 + new);
+    bed.wait_empty();
+    bed.end();
+}
+
+#[test]
+fn a_replay_is_no_faster_than_its_rate() {
+    let mut bed = Bed::start("replay_rate=5000");
+    bed.cut();
+    let sent = bed.send(80_000);
+    let spooled = bed.wait_spooled("sink", 20_000);
+    let began = Instant::now();
+    bed.sinks[0].resume().unwrap();
+    let report = bed.verdict(&sent);
+    assert_eq!(
+        (report.received, report.duplicated),
+        (80_000, 0),
+        "{report}"
+    );
+    // What a second lets through, and a row, may come at once.
+    let least = Duration::from_secs_f64((spooled.saturating_sub(5_000 + 6_000)) as f64 / 5_000.0);
+    println!(
+        "{spooled} lines in {:?}, {least:?} at least",
+        began.elapsed()
+    );
+    assert!(
+        began.elapsed() >= least,
+        "{:?} < {least:?}",
+        began.elapsed()
+    );
+}
+
+#[test]
+fn what_is_older_than_replay_from_is_dropped_and_counted() {
+    let mut bed = Bed::start("replay_from=2s");
+    bed.cut();
+    let sent = bed.send(300_000);
+    bed.wait_spooled("sink", 200_000);
+    wait_for("the rows to be old", || {
+        let store = Store::open_existing(&bed.path("baton.db"), false).unwrap();
+        let newest = store
+            .totals()
+            .unwrap()
+            .iter()
+            .filter_map(|t| t.newest_ms)
+            .max();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        newest.is_some_and(|newest| now.as_millis() as u64 > newest + 2_000)
+    });
+    let status = bed.relay.status();
+    let spooled = status.of_destination("sink", "spooled").unwrap();
+    bed.sinks[0].resume().unwrap();
+    let status = bed.wait_empty();
+    let dropped = &status.destination("sink").unwrap()["dropped"];
+    assert_eq!(
+        dropped["too-old"].as_u64(),
+        Some(spooled),
+        "{}",
+        status.document()
+    );
+    let report = Report::new(&sent, &bed.sinks[0].account(), Excuse::default());
+    assert_eq!(report.received + spooled, 300_000, "{report}");
+    assert_eq!((report.duplicated, report.out_of_order), (0, 0), "{report}");
+    // And the young ones come.
+    let more = bed.send(10_000);
+    assert!(bed.sinks[0].settle(report.received + 10_000, crate::bed::QUIET));
+    assert_eq!(more.lines(), 10_000);
+    bed.end();
+}
