@@ -101,6 +101,8 @@ struct Shared {
     freezes: AtomicU64,
     /// Something was written since the log was last synced.
     dirty: AtomicBool,
+    /// Nothing is replayed any more.
+    stopping: AtomicBool,
     ending: AtomicBool,
 }
 
@@ -136,6 +138,7 @@ impl Spool {
             frozen: AtomicBool::new(true),
             freezes: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         });
         for destination in &plan.destinations {
@@ -161,6 +164,11 @@ impl Spool {
     pub fn freeze(&self) {
         self.shared.freezes.fetch_add(1, Ordering::SeqCst);
         self.shared.frozen.store(true, Ordering::SeqCst);
+    }
+
+    /// A stop has begun: what is in the database stays there.
+    pub fn stop_replaying(&self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
     }
 
     /// Probation is over.

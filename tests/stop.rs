@@ -42,11 +42,15 @@ fn a_stop_takes_what_clients_have_sent_and_ends_their_connections() {
     assert_eq!(report.received, 20_000);
 }
 
+/// There is no database to keep anything in.
+const NO_STATE: &str = "[state]\npath = \"/dev/null/baton.db\"";
+
 #[test]
 fn what_a_dead_destination_leaves_is_counted_and_logged() {
     let mut trial = Trial::with(|config| {
         // Nobody listens there.
         config.destinations = vec!["127.0.0.1:9 reconnect=100ms".into()];
+        config.input = NO_STATE.into();
         config.stop_timeout = "300ms";
     });
     let mut scribe = trial.scribe();
@@ -76,6 +80,7 @@ fn what_a_dead_destination_leaves_is_counted_and_logged() {
 fn a_second_signal_hurries() {
     let mut trial = Trial::with(|config| {
         config.destinations = vec!["127.0.0.1:9 reconnect=100ms".into()];
+        config.input = NO_STATE.into();
         config.stop_timeout = "1h";
     });
     let mut scribe = trial.scribe();

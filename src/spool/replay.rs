@@ -1,5 +1,6 @@
 //! Rows → send ring; and without a row between, when there is none.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::account::Account;
@@ -20,8 +21,9 @@ impl Engine {
     /// Puts rows into the send ring, as many as it should have. True: there are more, and room.
     pub(super) fn replay(&mut self, at: usize) -> Result<bool, Trouble> {
         for _ in 0..TURN {
+            let stopping = self.shared.stopping.load(Ordering::Relaxed);
             let account = &mut self.accounts[at];
-            if account.replayed || !account.is_up() || !account.has_tokens() {
+            if stopping || account.replayed || !account.is_up() || !account.has_tokens() {
                 return Ok(false);
             }
             // Rows of a usual size: whether this one fits is seen when it is read.

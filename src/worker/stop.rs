@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::relay::{Relay, lock};
-use crate::destination::Destination;
+use crate::destination::{Destination, State};
 use crate::ledger::DropReason;
 use crate::listen::{drain, empty_accept_queue, read_to_end};
 use crate::spool::Errand;
@@ -58,8 +58,16 @@ async fn stop(relay: &Arc<Relay>, mut deadline: watch::Receiver<Instant>) -> Str
     for destination in &destinations {
         destination.drain();
     }
+    // What lies in the spool may stay there, and what waits for one that is down can go there.
+    relay.spool.stop_replaying();
     let drained = async {
-        while !destinations.iter().all(|d| d.is_drained()) {
+        loop {
+            let keeps = relay.spool.health().error.is_none();
+            let done =
+                |d: &Arc<Destination>| d.is_drained() || (keeps && d.health().state == State::Down);
+            if destinations.iter().all(done) {
+                return;
+            }
             sleep(LOOK).await;
         }
     };
