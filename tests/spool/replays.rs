@@ -40,7 +40,7 @@ fn live_first_brings_what_comes_in_before_the_backlog_is_through() {
             bed.relay.send(text);
         }
         // A reader that has its own pace.
-        if seen.len() % 1_000 == 0 {
+        if seen.len().is_multiple_of(1_000) {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
