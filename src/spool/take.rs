@@ -2,10 +2,11 @@
 
 use super::account::Account;
 use super::engine::{Engine, Trouble};
+use super::front::begin;
 use crate::intake::now_ms;
 use crate::ledger::{Cell, DropReason};
 use crate::spec::SpoolFull;
-use crate::state::{Change, Deleted, NewRow, StoreError};
+use crate::state::{Change, Deleted, NewRow};
 
 /// The most that one transaction writes.
 const TRANSACTION: u64 = 4 << 20;
@@ -45,8 +46,7 @@ impl Engine {
             return Ok(false);
         }
         let (max_size, mut total) = (self.plan.max_size, self.taken);
-        let store = self.store.as_mut().ok_or_else(closed)?;
-        let mut change = store.begin()?;
+        let mut change = begin(&mut self.store, &self.shared, self.epoch)?;
         let (mut done, mut left, mut more) = (Vec::new(), TRANSACTION, false);
         for (at, account) in self.accounts.iter_mut().enumerate() {
             let mut taken = Taken {
@@ -108,10 +108,6 @@ impl Engine {
             account.queue.intake.moved(writer, taken.end, taken.lines);
         })
     }
-}
-
-fn closed() -> StoreError {
-    StoreError::Unavailable("it isn't open".into())
 }
 
 /// Writes one account's lines. True: there are more.

@@ -506,8 +506,8 @@ pub fn books(status: &Status) {
             .map(|lines| lines.as_u64().unwrap())
             .sum();
         assert_eq!(
-            count("given"),
-            count("acknowledged") + count("queued") + dropped,
+            count("given") + count("imported"),
+            count("acknowledged") + count("queued") + count("spooled") + dropped,
             "{destination}"
         );
         given += count("given");
@@ -672,7 +672,7 @@ fn totals(worker: &Value) -> BTreeMap<String, u64> {
         for (name, value) in part.as_object().into_iter().flatten() {
             let grows = !matches!(
                 name.as_str(),
-                "connections" | "queued" | "queued_bytes" | "queue_bytes"
+                "connections" | "queued" | "queued_bytes" | "queue_bytes" | "spooled"
             );
             let sum = match value {
                 Value::Object(parts) => parts.values().filter_map(Value::as_u64).sum(),

@@ -289,7 +289,7 @@ impl Random {
             .and_then(|seed| seed.parse().ok());
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seed = seed.unwrap_or(now.unwrap().as_micros() as u64 | 1);
-        println!("{name}: SEED={seed}");
+        eprintln!("{name}: SEED={seed}");
         Random(seed)
     }
 
