@@ -27,7 +27,7 @@ mod tend;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
@@ -96,6 +96,10 @@ struct Shared {
     frozen: AtomicBool,
     /// Something was written since the log was last synced.
     dirty: AtomicBool,
+    /// Which database is open, counted since the start; 0: none is.
+    opened: AtomicU64,
+    /// The log was so long when it was wanted shorter; 0: it isn't.
+    pressed: AtomicU64,
     ending: AtomicBool,
 }
 
@@ -125,6 +129,8 @@ impl Spool {
             settled: AtomicBool::new(false),
             frozen: AtomicBool::new(true),
             dirty: AtomicBool::new(false),
+            opened: AtomicU64::new(0),
+            pressed: AtomicU64::new(0),
             ending: AtomicBool::new(false),
         });
         for destination in &plan.destinations {

@@ -34,8 +34,6 @@ impl Engine {
                 "lines in the spool for a destination that the config doesn't have: kept (see baton spool)"
             );
         }
-        let size = self.store()?.size()?;
-        self.taken = size.file - size.free + size.wal;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod change;
 mod checkpoint;
 mod convert;
+mod disk;
 mod history;
 mod lookup;
 mod open;
