@@ -14,6 +14,9 @@ use crate::state::{Store, StoreError};
 const GROUP: Duration = Duration::from_millis(20);
 /// How soon it is tried again to take or to refill what was left.
 const SOON: Duration = Duration::from_millis(5);
+/// For so long another process may hold a lock before that is trouble; and after.
+const PATIENT: Duration = Duration::from_secs(2);
+const IMPATIENT: Duration = Duration::from_millis(20);
 /// The log is wanted shorter so often at most.
 const PRESS: Duration = Duration::from_millis(50);
 /// How often it is looked whether a destination went down, and whether there is something to tidy.
@@ -63,6 +66,8 @@ pub(super) struct Engine {
     /// The thread that has the log copied.
     checkpoints: Option<std::thread::Thread>,
     pressed_at: Instant,
+    /// Since when a checkpoint is needed before there is room on the disk.
+    pub(super) tight_since: Option<Instant>,
     /// What the database said last, while it takes nothing.
     trouble: Option<StoreError>,
     /// The database takes nothing, or less than it is given.
@@ -94,6 +99,7 @@ impl Engine {
             opened: 0,
             checkpoints: None,
             pressed_at: now,
+            tight_since: None,
             trouble: None,
             failing: false,
         }
@@ -276,10 +282,14 @@ impl Engine {
         self.trouble = Some(error.clone());
         match error {
             // It goes on with the same file.
-            StoreError::Full | StoreError::Busy => {}
+            StoreError::Full => {}
+            // And what can be done without a transaction goes on beside the attempts.
+            StoreError::Busy => self.be_patient(IMPATIENT),
             StoreError::Damaged(damage) => {
                 // The next opening moves it aside, at once unless this one has just been made.
-                self.damage = self.store.take().map(|_| damage.clone());
+                if self.store.take().is_some() {
+                    self.damage = Some(damage.clone());
+                }
                 self.shared.opened.store(0, Ordering::SeqCst);
             }
             StoreError::Unavailable(_) | StoreError::Newer { .. } => {
@@ -290,6 +300,15 @@ impl Engine {
             }
         }
         self.complain(error.to_string());
+    }
+
+    /// How long a transaction waits for those of other processes.
+    fn be_patient(&self, limit: Duration) {
+        if let Some(store) = &self.store
+            && let Err(error) = store.wait_for_locks(limit)
+        {
+            tracing::debug!(%error, "it can't be told how long to wait");
+        }
     }
 
     /// Says what is wrong, in the log once a minute.
@@ -316,7 +335,9 @@ impl Engine {
         if std::mem::take(&mut self.told) {
             tracing::info!(path = %self.plan.settings.path.display(), "the spool takes lines again");
         }
-        self.trouble = None;
+        if self.trouble.take() == Some(StoreError::Busy) {
+            self.be_patient(PATIENT);
+        }
         self.shared.health().error = None;
         for account in &self.accounts {
             account.queue.set_dropping(false);

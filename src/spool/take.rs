@@ -1,6 +1,7 @@
 //! Intake ring → rows.
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::account::Account;
 use super::engine::{Engine, Trouble};
@@ -14,6 +15,8 @@ use crate::state::{Change, Deleted, NewRow, StoreError};
 const TRANSACTION: u64 = 4 << 20;
 /// What a transaction may take of the disk: its rows, one more, and what they cost in the log.
 const NEED: u64 = TRANSACTION + (2 << 20);
+/// How long a checkpoint is waited for when the disk is nearly full.
+const CHECKPOINT: Duration = Duration::from_secs(1);
 
 /// What a transaction did for one account, for the ledger, once it is committed.
 #[derive(Debug, Default)]
@@ -128,11 +131,19 @@ impl Engine {
             return Ok(None);
         }
         let wanted = disk.promised + NEED;
-        if disk.room < wanted {
+        if disk.room < wanted + NEED {
             self.press(size.wal);
-            if disk.promised > 0 {
+            // What the log has, or has promised to the file, a checkpoint may free.
+            let since = *self.tight_since.get_or_insert_with(Instant::now);
+            let helps = disk.promised > 0 || size.wal > NEED;
+            if helps && since.elapsed() < CHECKPOINT {
+                return Ok(None);
+            }
+            if disk.promised > 0 && disk.room < wanted {
                 return Err(StoreError::Full.into());
             }
+        } else {
+            self.tight_since = None;
         }
         let used = (size.file + disk.promised).saturating_sub(size.free);
         // The log grows, too.

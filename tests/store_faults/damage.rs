@@ -158,7 +158,8 @@ fn a_database_that_is_truncated_under_the_relay_costs_what_was_in_it() {
 
 #[test]
 fn a_database_that_is_emptied_under_the_relay_costs_what_was_in_it() {
-    under_its_feet(empty, true);
+    // Nothing is left that could be moved aside.
+    under_its_feet(empty, false);
 }
 
 #[test]
