@@ -101,7 +101,7 @@ fn a_database_of_another_application_is_moved_aside_at_the_start() {
 }
 
 /// What was spooled is hurt; what comes in then isn't lost, nor what comes after.
-fn under_its_feet(hurt: fn(&Path), replaced: bool) {
+fn under_its_feet(hurt: fn(&Path), moved: bool) {
     let mut trial = Trial::start(&BLOCKS);
     trial.down();
     let mut sent = trial.send(LINES);
@@ -115,21 +115,13 @@ fn under_its_feet(hurt: fn(&Path), replaced: bool) {
     hurt(&database);
     sent.merge(trial.send(LINES));
     trial.up();
-    let status = trial.relay.wait("the damage to be seen", |status| {
+    trial.relay.wait("the damage to be seen", |status| {
         dropped_for(status, 0, "spool-damaged") > 0
+            && (!moved || state(status)["moved_aside"].is_string())
     });
-    if replaced {
-        let status = trial.relay.wait("another file", |status| {
-            state(status)["moved_aside"].is_string()
-        });
+    if moved {
         assert_eq!(moved_aside(trial.relay.instance.folder()).len(), 1);
-        assert!(
-            trial.relay.logged("moved aside") == 1,
-            "{}",
-            status.document()
-        );
-    } else {
-        assert!(state(&status)["moved_aside"].is_null());
+        assert_eq!(trial.relay.logged("moved aside"), 1);
     }
     trial
         .relay
@@ -143,7 +135,8 @@ fn under_its_feet(hurt: fn(&Path), replaced: bool) {
     trial.wait_spooled("more lines", LINES / 2);
     trial.up();
     let dropped = trial.end(&sent, &["spool-damaged"]);
-    assert!(dropped <= LINES, "{dropped}");
+    // What came in before anybody read from it is in it, too.
+    assert!(dropped <= 2 * LINES, "{dropped}");
 }
 
 #[test]
@@ -153,13 +146,13 @@ fn a_database_that_is_overwritten_under_the_relay_costs_what_was_in_it() {
 
 #[test]
 fn a_database_that_is_truncated_under_the_relay_costs_what_was_in_it() {
-    under_its_feet(truncate, true);
+    // That may be seen row by row, or in what tells where they are.
+    under_its_feet(truncate, false);
 }
 
 #[test]
 fn a_database_that_is_emptied_under_the_relay_costs_what_was_in_it() {
-    // Nothing is left that could be moved aside.
-    under_its_feet(empty, false);
+    under_its_feet(empty, true);
 }
 
 #[test]
