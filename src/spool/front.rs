@@ -263,7 +263,7 @@ fn write_front(
         rows.push((payload, lines));
         at += payload.len() as u64;
     }
-    let mut seq = match first {
+    let seq = match first {
         Some(first) => first - rows.len() as i64,
         None => {
             let seq = account.next_seq;
@@ -277,7 +277,7 @@ fn write_front(
         bytes: 0,
         deleted,
     };
-    for (payload, lines) in rows {
+    for (seq, (payload, lines)) in (seq..).zip(rows) {
         change.insert(&NewRow {
             destination: account.id(),
             seq,
@@ -292,7 +292,6 @@ fn write_front(
             bytes: front.bytes + payload.len() as u64,
             deleted,
         };
-        seq += 1;
     }
     Ok(front)
 }

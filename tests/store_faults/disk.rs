@@ -14,6 +14,7 @@ const MIB: u64 = 1 << 20;
 const MANY: u64 = 1_000_000;
 
 /// Whether there can be file systems of one's own.
+#[expect(clippy::print_stdout, reason = "who runs the tests is to know")]
 pub fn may_mount() -> bool {
     let namespaces = Command::new("unshare").args(["-m", "true"]).status();
     let may = namespaces.is_ok_and(|status| status.success());
