@@ -103,6 +103,10 @@ struct Shared {
     dirty: AtomicBool,
     /// Nothing is replayed any more.
     stopping: AtomicBool,
+    /// Which database is open, counted since the start; 0: none is.
+    opened: AtomicU64,
+    /// The log was so long when it was wanted shorter; 0: it isn't.
+    pressed: AtomicU64,
     ending: AtomicBool,
 }
 
@@ -139,6 +143,8 @@ impl Spool {
             freezes: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            opened: AtomicU64::new(0),
+            pressed: AtomicU64::new(0),
             ending: AtomicBool::new(false),
         });
         for destination in &plan.destinations {

@@ -22,7 +22,9 @@ mod time;
 use std::path::PathBuf;
 
 pub use fault::{RowError, StoreError};
-pub use rows::{ChangeRow, Checkpoint, Deleted, GenerationRow, NewRow, Position, Row, Size, Total};
+pub use rows::{
+    ChangeRow, Checkpoint, Deleted, Disk, GenerationRow, NewRow, Position, Row, Size, Total,
+};
 pub use store::{Change, Checkpointer, Opened, Store};
 
 /// When a commit is safe from a power cut.

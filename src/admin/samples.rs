@@ -1,6 +1,6 @@
 //! A view as metrics.
 
-use super::view::{DestinationView, ListenerView, View};
+use super::view::{DestinationView, ListenerView, StateView, View};
 use crate::metrics::names::*;
 use crate::metrics::{Family, Metric, Number};
 
@@ -14,6 +14,7 @@ pub fn samples(view: &View) -> Vec<Metric> {
     ];
     let pause = view.generations.iter().rev().find_map(|g| g.pause_us);
     all.extend(pause.map(|us| Metric::new(&HANDOVER_PAUSE, us as f64 / 1e6)));
+    of_state(&mut all, &view.state);
     for listener in &view.listeners {
         of_listener(&mut all, listener);
     }
@@ -33,6 +34,24 @@ pub fn samples(view: &View) -> Vec<Metric> {
 fn restarts(view: &View) -> u64 {
     let ids = view.generations.iter().map(|generation| generation.id);
     ids.fold(view.generation, u64::max).saturating_sub(1)
+}
+
+fn of_state(all: &mut Vec<Metric>, state: &StateView) {
+    all.extend([
+        Metric::new(&STATE_OK, state.ok),
+        Metric::new(&STATE_FILE_BYTES, state.file_bytes),
+        Metric::new(&STATE_FREE_BYTES, state.free_bytes),
+        Metric::new(&STATE_WAL_BYTES, state.wal_bytes),
+    ]);
+    // No route leads to them.
+    for orphan in &state.orphans {
+        let metric = |family, value: u64| {
+            let metric = Metric::new(family, value).with("destination", &orphan.destination);
+            metric.with("route", "")
+        };
+        all.push(metric(&SPOOL_ROWS, orphan.spool.rows));
+        all.push(metric(&SPOOL_BYTES, orphan.spool.bytes));
+    }
 }
 
 fn of_listener(all: &mut Vec<Metric>, listener: &ListenerView) {
@@ -79,6 +98,8 @@ fn of_destination(all: &mut Vec<Metric>, destination: &DestinationView) {
         (&IMPORTED, destination.imported),
         (&QUEUED_LINES, destination.queued),
         (&SPOOLED_LINES, destination.spooled),
+        (&SPOOL_ROWS, destination.spool.rows),
+        (&SPOOL_BYTES, destination.spool.bytes),
         (&QUEUED_BYTES, destination.queued_bytes),
         (&QUEUE_BYTES, destination.queue_bytes),
         (&CONNECTS, destination.connects),

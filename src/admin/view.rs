@@ -32,6 +32,56 @@ pub struct View {
     pub totals: Totals,
     /// Workers there were, the newest last.
     pub generations: Vec<Generation>,
+    /// The database.
+    pub state: StateView,
+}
+
+/// The database that spools are in.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StateView {
+    /// The file.
+    pub path: String,
+    /// It takes lines.
+    pub ok: bool,
+    /// What is wrong, while something is.
+    pub error: Option<String>,
+    /// Where the last damaged file was moved to.
+    pub moved_aside: Option<String>,
+    /// The file's length.
+    pub file_bytes: u64,
+    /// Bytes of it that are free.
+    pub free_bytes: u64,
+    /// The length of its write-ahead log.
+    pub wal_bytes: u64,
+    /// A reader's open transaction keeps that from being emptied.
+    pub wal_held: bool,
+    /// Spools of destinations that the config doesn't have.
+    pub orphans: Vec<OrphanView>,
+}
+
+/// What the database has of a destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SpoolView {
+    /// Rows, those included whose lines are in the queue.
+    pub rows: u64,
+    /// Their lines.
+    pub lines: u64,
+    /// Bytes of lines.
+    pub bytes: u64,
+    /// When the first line of the first row came in.
+    pub oldest: Option<String>,
+    /// When the last line of the last row came in.
+    pub newest: Option<String>,
+}
+
+/// A spool of a destination that the config doesn't have.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct OrphanView {
+    /// Whose it is.
+    pub destination: String,
+    /// What it has.
+    #[serde(flatten)]
+    pub spool: SpoolView,
 }
 
 /// A socket to listen on.
@@ -146,4 +196,6 @@ pub struct DestinationView {
     pub connect_failures: u64,
     /// Connections lost.
     pub disconnects: u64,
+    /// What the database has of it, as of the last second.
+    pub spool: SpoolView,
 }

@@ -76,6 +76,7 @@ fn for_people(document: &Value) -> String {
             totals["routed"],
             totals["lost_by_crash_bytes"]
         ));
+        lines.extend(state(&worker["state"]));
         lines.push(String::new());
         lines.extend(table(
             &["LISTENER", "KIND", "CONNECTIONS", "LINES", "REJECTED"],
@@ -151,6 +152,42 @@ fn for_people(document: &Value) -> String {
         },
     ));
     lines.join("\n") + "\n"
+}
+
+/// The database, and what it has for destinations that the config doesn't have. A worker of an older version doesn't say.
+fn state(state: &Value) -> Vec<String> {
+    if state.is_null() {
+        return Vec::new();
+    }
+    let mib = |bytes: &Value| format!("{:.1} MiB", bytes.as_f64().unwrap_or(0.0) / 1048576.0);
+    let mut line = format!(
+        "state {}: {}, {} free, log {}",
+        text(&state["path"]),
+        mib(&state["file_bytes"]),
+        mib(&state["free_bytes"]),
+        mib(&state["wal_bytes"])
+    );
+    if state["wal_held"] == true {
+        line.push_str(" (held by a reader)");
+    }
+    if !state["error"].is_null() {
+        line.push_str(&format!("; it takes nothing: {}", text(&state["error"])));
+    }
+    if !state["moved_aside"].is_null() {
+        let to = text(&state["moved_aside"]);
+        line.push_str(&format!("; a damaged one was moved to {to}"));
+    }
+    let orphans = state["orphans"].as_array().into_iter().flatten();
+    let orphans = orphans.map(|orphan| {
+        format!(
+            "spooled for {}, which the config doesn't have: {} lines, {}, since {}",
+            text(&orphan["destination"]),
+            orphan["lines"],
+            mib(&orphan["bytes"]),
+            text(&orphan["oldest"])
+        )
+    });
+    [line].into_iter().chain(orphans).collect()
 }
 
 fn text(value: &Value) -> String {

@@ -85,6 +85,10 @@ families! {
         "Lines found in a destination's spool that no route gave it since the service was started.";
     Gauge SPOOLED_LINES "baton_destination_spooled_lines" Some("destinations.{destination}.spooled_lines"),
         "Lines in the spool of a destination, beside those in its queue.";
+    Gauge SPOOL_ROWS "baton_spool_rows" Some("destinations.{destination}.spool_rows"),
+        "Rows that the database has of a destination, those included whose lines are in the queue.";
+    Gauge SPOOL_BYTES "baton_spool_bytes" Some("destinations.{destination}.spool_bytes"),
+        "Bytes of lines that the database has of a destination, those included that are in the queue.";
     Gauge QUEUED_BYTES "baton_destination_queued_bytes" Some("destinations.{destination}.queued_bytes"),
         "Bytes in the queue.";
     Gauge QUEUE_BYTES "baton_destination_queue_bytes" Some("destinations.{destination}.queue_bytes"),
@@ -99,6 +103,15 @@ families! {
         "Attempts to connect that failed.";
     Counter DISCONNECTS "baton_destination_disconnects_total" Some("destinations.{destination}.disconnects"),
         "Connections lost.";
+
+    Gauge STATE_OK "baton_state_ok" Some("state.ok"),
+        "1 while the database takes lines, 0 while it doesn't: then spool_full says what happens.";
+    Gauge STATE_FILE_BYTES "baton_state_file_bytes" Some("state.file_bytes"),
+        "The length of the database's file.";
+    Gauge STATE_FREE_BYTES "baton_state_free_bytes" Some("state.free_bytes"),
+        "Bytes of the database's file that are free.";
+    Gauge STATE_WAL_BYTES "baton_state_wal_bytes" Some("state.wal_bytes"),
+        "The length of the database's write-ahead log.";
 
     Gauge GENERATION "baton_generation" Some("generation"),
         "The number of the worker that answers, counted from 1.";

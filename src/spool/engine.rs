@@ -14,6 +14,11 @@ use crate::state::{Store, StoreError};
 const GROUP: Duration = Duration::from_millis(20);
 /// How soon it is tried again to take or to refill what was left.
 const SOON: Duration = Duration::from_millis(5);
+/// For so long another process may hold a lock before that is trouble; and after.
+const PATIENT: Duration = Duration::from_secs(2);
+const IMPATIENT: Duration = Duration::from_millis(20);
+/// The log is wanted shorter so often at most.
+const PRESS: Duration = Duration::from_millis(50);
 /// How often it is looked whether a destination went down, and whether there is something to tidy.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often a database that can't be opened is tried again.
@@ -54,12 +59,21 @@ pub(super) struct Engine {
     next_look: Instant,
     retry_at: Instant,
     complained: Option<(String, Instant)>,
+    /// Since it was last well, somebody was told that it isn't.
+    told: bool,
+    /// What was found in the file that was open: it has to be moved aside.
+    damage: Option<String>,
+    /// How many databases were opened.
+    opened: u64,
+    /// The thread that has the log copied.
+    checkpoints: Option<std::thread::Thread>,
+    pressed_at: Instant,
+    /// Since when a checkpoint is needed before there is room on the disk.
+    pub(super) tight_since: Option<Instant>,
     /// What the database said last, while it takes nothing.
     trouble: Option<StoreError>,
-    /// The database takes nothing: since when.
-    pub failing: bool,
-    /// Bytes that the file and its log take, as of the last look.
-    pub taken: u64,
+    /// The database takes nothing, or less than it is given.
+    failing: bool,
 }
 
 impl Engine {
@@ -83,14 +97,22 @@ impl Engine {
             next_look: now,
             retry_at: now,
             complained: None,
+            told: false,
+            damage: None,
+            opened: 0,
+            checkpoints: None,
+            pressed_at: now,
+            tight_since: None,
             trouble: None,
             failing: false,
-            taken: 0,
         }
     }
 
     pub fn run(mut self) {
-        let _checkpoints = tend::start(&self.plan.settings, &self.shared);
+        match tend::start(&self.plan, &self.shared) {
+            Ok(thread) => self.checkpoints = Some(thread.thread().clone()),
+            Err(error) => tracing::error!(%error, "nobody copies the log of the database"),
+        }
         while !self.shared.ending.load(Ordering::SeqCst) {
             let wait = match self.shared.frozen.load(Ordering::SeqCst) {
                 true => {
@@ -114,7 +136,12 @@ impl Engine {
         let result = self.ready().and_then(|()| self.round());
         match result {
             Ok(wait) => wait,
-            Err(Trouble::Frozen) => Duration::ZERO,
+            Err(Trouble::Frozen) => {
+                // What was committed may be unknown to the ledger.
+                self.synced = false;
+                // The gate is closed before we are told.
+                SOON
+            }
             Err(Trouble::Store(error)) => {
                 self.in_trouble(&error);
                 self.relieve();
@@ -136,16 +163,23 @@ impl Engine {
                 return Err(trouble.into());
             }
             self.retry_at = now + RETRY;
-            let opened = Store::open(&self.plan.settings)?;
+            let opened = match self.damage.clone() {
+                Some(damage) => Store::open_anew(&self.plan.settings, damage)?,
+                None => Store::open(&self.plan.settings)?,
+            };
+            self.damage = None;
             if let Some(to) = opened.moved_aside {
                 tracing::error!(
                     path = %self.plan.settings.path.display(), moved_to = %to.display(),
+                    damage = opened.damage,
                     "the database was damaged or is no database of ours: it was moved aside, a new one is begun"
                 );
                 self.shared.health().moved_aside = Some(to);
             }
             self.store = Some(opened.store);
             self.synced = false;
+            self.opened += 1;
+            self.shared.opened.store(self.opened, Ordering::SeqCst);
         }
         if !self.synced {
             self.agree()?;
@@ -183,7 +217,6 @@ impl Engine {
             more |= self.take_intakes()?;
             self.next_group = now + GROUP;
         }
-        self.well();
         Ok(self.pause(more))
     }
 
@@ -253,40 +286,89 @@ impl Engine {
     }
 
     fn in_trouble(&mut self, error: &StoreError) {
-        self.failing = true;
         self.trouble = Some(error.clone());
-        if matches!(error, StoreError::Damaged(_)) {
-            // The next opening moves it aside.
-            self.store = None;
-            self.retry_at = Instant::now();
+        match error {
+            // It goes on with the same file.
+            StoreError::Full => {}
+            // And what can be done without a transaction goes on beside the attempts.
+            StoreError::Busy => self.be_patient(IMPATIENT),
+            StoreError::Damaged(damage) => {
+                // The next opening moves it aside, at once unless this one has just been made.
+                if self.store.take().is_some() {
+                    self.damage = Some(damage.clone());
+                }
+                self.shared.opened.store(0, Ordering::SeqCst);
+            }
+            StoreError::Unavailable(_) | StoreError::Newer { .. } => {
+                if self.store.take().is_some() {
+                    self.retry_at = Instant::now() + RETRY;
+                }
+                self.shared.opened.store(0, Ordering::SeqCst);
+            }
         }
-        let text = error.to_string();
+        self.complain(error.to_string());
+    }
+
+    /// How long a transaction waits for those of other processes.
+    fn be_patient(&self, limit: Duration) {
+        if let Some(store) = &self.store
+            && let Err(error) = store.wait_for_locks(limit)
+        {
+            tracing::debug!(%error, "it can't be told how long to wait");
+        }
+    }
+
+    /// Says what is wrong, in the log once a minute.
+    pub(super) fn complain(&mut self, text: String) {
+        self.failing = true;
         self.shared.health().error = Some(text.clone());
         let now = Instant::now();
         let said = self.complained.as_ref();
         if said.is_none_or(|(said, at)| *said != text || now - *at >= COMPLAIN) {
-            tracing::error!(path = %self.plan.settings.path.display(), error = text, "the spool takes nothing");
+            tracing::error!(
+                path = %self.plan.settings.path.display(), error = text,
+                "the spool doesn't take all that it is given: spool_full says what happens"
+            );
             self.complained = Some((text, now));
+            self.told = true;
         }
     }
 
-    fn well(&mut self) {
-        if std::mem::take(&mut self.failing) {
+    /// All that was to be written was written.
+    pub(super) fn well(&mut self) {
+        if !std::mem::take(&mut self.failing) {
+            return;
+        }
+        if std::mem::take(&mut self.told) {
             tracing::info!(path = %self.plan.settings.path.display(), "the spool takes lines again");
-            (self.complained, self.trouble) = (None, None);
-            self.shared.health().error = None;
-            self.accounts
-                .iter()
-                .for_each(|account| account.queue.set_dropping(false));
+        }
+        if self.trouble.take() == Some(StoreError::Busy) {
+            self.be_patient(PATIENT);
+        }
+        self.shared.health().error = None;
+        for account in &self.accounts {
+            account.queue.set_dropping(false);
+        }
+    }
+
+    /// Wants the log, which has so many bytes, to be begun anew.
+    pub(super) fn press(&mut self, log: u64) {
+        if self.pressed_at.elapsed() < PRESS {
+            return;
+        }
+        self.pressed_at = Instant::now();
+        self.shared.pressed.store(log.max(1), Ordering::SeqCst);
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.unpark();
         }
     }
 
     /// While the database takes nothing: what the policy says of a spool that is full.
-    fn relieve(&mut self) {
+    pub(super) fn relieve(&mut self) {
         use crate::spec::SpoolFull;
         for at in 0..self.accounts.len() {
-            // As far as is known, nothing lies between: the destination can have it at once.
-            if self.accounts[at].queue.spooled_lines() == 0 {
+            // As far as is known nothing lies between, or it can't be had: the destination gets at once what there is.
+            if self.accounts[at].queue.spooled_lines() == 0 || self.store.is_none() {
                 self.accounts[at].replayed = true;
             }
             let passed = self.pass_on(at).and_then(|_| self.turn_back(at));

@@ -35,8 +35,6 @@ impl Engine {
                 "lines in the spool for a destination that the config doesn't have: kept (see baton spool)"
             );
         }
-        let size = self.store()?.size()?;
-        self.taken = size.file.saturating_sub(size.free) + size.wal;
         Ok(())
     }
 
@@ -274,7 +272,7 @@ fn write_front(
     }
     // In steps, as all others: each may have to be divided.
     let steps = STEP * rows.len() as i64;
-    let mut seq = match first {
+    let seq = match first {
         Some(first) => first - steps,
         None => {
             let seq = account.next_seq;
@@ -289,7 +287,7 @@ fn write_front(
         bytes: 0,
         deleted,
     };
-    for (payload, lines) in rows {
+    for (seq, (payload, lines)) in (seq..).step_by(STEP as usize).zip(rows) {
         change.insert(&NewRow {
             destination: account.id(),
             seq,
@@ -304,7 +302,6 @@ fn write_front(
             bytes: front.bytes + payload.len() as u64,
             deleted,
         };
-        seq += STEP;
     }
     Ok(front)
 }

@@ -34,6 +34,11 @@ impl Engine {
             match self.store()?.next_row(&id, cursor) {
                 Ok(None) => {
                     self.accounts[at].replayed = true;
+                    // Of rows that were set aside, or that somebody deleted, when they couldn't be read.
+                    let gone = self.accounts[at].queue.spooled_lines();
+                    if gone > 0 {
+                        self.drop_spooled(at, DropReason::SpoolDamaged, gone)?;
+                    }
                     return Ok(false);
                 }
                 Ok(Some(row)) => {

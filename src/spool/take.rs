@@ -1,15 +1,23 @@
 //! Intake ring → rows.
 
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
 use super::account::Account;
 use super::engine::{Engine, Trouble};
 use super::front::begin;
+use super::tend::log_share;
 use crate::intake::now_ms;
 use crate::ledger::{Cell, DropReason};
 use crate::spec::SpoolFull;
-use crate::state::{Change, Deleted, NewRow};
+use crate::state::{Change, Deleted, NewRow, StoreError};
 
 /// The most that one transaction writes.
 const TRANSACTION: u64 = 4 << 20;
+/// What a transaction may take of the disk: its rows, one more, and what they cost in the log.
+const NEED: u64 = TRANSACTION + (2 << 20);
+/// How long a checkpoint is waited for when the disk is nearly full.
+const CHECKPOINT: Duration = Duration::from_secs(1);
 
 /// What a transaction did for one account, for the ledger, once it is committed.
 #[derive(Debug, Default)]
@@ -25,6 +33,17 @@ struct Taken {
     dropped: Deleted,
     /// Rows deleted that were delivered.
     delivered: Option<Deleted>,
+}
+
+/// What all spools together may take.
+struct Limit {
+    /// What they take, with what was done in this transaction.
+    used: u64,
+    most: u64,
+    /// It is the disk that allows no more, and not the config.
+    by_disk: bool,
+    /// A row found no room on the disk.
+    disk_is_full: bool,
 }
 
 /// Whether a row may be added.
@@ -43,9 +62,12 @@ impl Engine {
             account.due().is_some() || (account.spools() && account.queue.intake.used() > 0)
         };
         if !self.accounts.iter().any(work) {
+            self.well();
             return Ok(false);
         }
-        let (max_size, mut total) = (self.plan.max_size, self.taken);
+        let Some(mut limit) = self.limit()? else {
+            return Ok(false);
+        };
         let mut change = begin(&mut self.store, &self.shared, self.epoch)?;
         let (mut done, mut left, mut more) = (Vec::new(), TRANSACTION, false);
         for (at, account) in self.accounts.iter_mut().enumerate() {
@@ -55,32 +77,84 @@ impl Engine {
                 ..Taken::default()
             };
             if let Some(seq) = account.due() {
-                taken.delivered = Some(change.delete_through(account.id(), seq)?);
+                let deleted = change.delete_through(account.id(), seq)?;
+                limit.used = limit.used.saturating_sub(deleted.bytes);
+                taken.delivered = Some(deleted);
             }
             let waits = account.spools() && left > 0 && account.queue.intake.used() > 0;
             if waits {
-                more |= take_one(
-                    account,
-                    &mut change,
-                    &mut taken,
-                    &mut left,
-                    (&mut total, max_size),
-                )?;
+                more |= take_one(account, &mut change, &mut taken, &mut left, &mut limit)?;
             }
-            done.push(taken);
+            if taken.lines > 0 || taken.delivered.is_some() {
+                done.push(taken);
+            }
         }
         if !self.shared.is_current(self.epoch) {
             return Err(Trouble::Frozen);
         }
         change.commit()?;
-        self.shared
-            .dirty
-            .store(true, std::sync::atomic::Ordering::Relaxed);
-        self.taken = total;
+        if !done.is_empty() {
+            self.shared.dirty.store(true, Ordering::Relaxed);
+        }
         for taken in done {
             self.note_taken(taken)?;
         }
+        if limit.disk_is_full {
+            self.complain(StoreError::Full.to_string());
+        } else {
+            self.well();
+        }
         Ok(more)
+    }
+
+    /// How much may be in the database; `None`: nothing can be written now, and what the policy says was done.
+    fn limit(&mut self) -> Result<Option<Limit>, Trouble> {
+        let max_size = self.plan.max_size;
+        let (size, disk) = {
+            let store = self.store()?;
+            (store.size()?, store.disk()?)
+        };
+        let share = log_share(max_size);
+        let held = self.shared.health().wal_held;
+        if size.wal > share * 2 {
+            self.press(size.wal);
+        }
+        // Whatever is written makes it longer.
+        if size.wal > max_size / 2 {
+            if held {
+                self.complain(format!(
+                    "a reader holds a transaction open: the log takes {} bytes of max_size",
+                    size.wal
+                ));
+                self.relieve();
+            }
+            return Ok(None);
+        }
+        let wanted = disk.promised + NEED;
+        if disk.room < wanted + NEED {
+            self.press(size.wal);
+            // What the log has, or has promised to the file, a checkpoint may free.
+            let since = *self.tight_since.get_or_insert_with(Instant::now);
+            let helps = disk.promised > 0 || size.wal > NEED;
+            if helps && since.elapsed() < CHECKPOINT {
+                return Ok(None);
+            }
+            if disk.promised > 0 && disk.room < wanted {
+                return Err(StoreError::Full.into());
+            }
+        } else {
+            self.tight_since = None;
+        }
+        let used = (size.file + disk.promised).saturating_sub(size.free);
+        // The log grows, too.
+        let by_disk = used + size.free + disk.room.saturating_sub(wanted) / 2;
+        let by_config = max_size.saturating_sub(if held { share.max(size.wal) } else { share });
+        Ok(Some(Limit {
+            used,
+            most: by_disk.min(by_config),
+            by_disk: by_disk < by_config,
+            disk_is_full: false,
+        }))
     }
 
     /// Tells the ledger what was committed.
@@ -116,7 +190,7 @@ fn take_one(
     change: &mut Change<'_>,
     taken: &mut Taken,
     left: &mut u64,
-    total: (&mut u64, u64),
+    limit: &mut Limit,
 ) -> Result<bool, Trouble> {
     let queue = account.queue.clone();
     let (now, row_size) = (now_ms(), account.row_size());
@@ -131,7 +205,7 @@ fn take_one(
             finish(account, change, taken)?;
             return Ok(true);
         }
-        match room_for(account, change, taken, bytes, (*total.0, total.1))? {
+        match room_for(account, change, taken, bytes, limit)? {
             Room::Yes => {
                 let seq = account.take_seq();
                 change.insert(&NewRow {
@@ -143,7 +217,7 @@ fn take_one(
                     payload: text,
                 })?;
                 taken.bytes += bytes;
-                *total.0 += bytes;
+                limit.used += bytes;
             }
             Room::Refuse => taken.refused += lines,
             Room::Wait => break,
@@ -169,17 +243,17 @@ fn room_for(
     change: &mut Change<'_>,
     taken: &mut Taken,
     bytes: u64,
-    (total, max_size): (u64, u64),
+    all: &mut Limit,
 ) -> Result<Room, Trouble> {
     let limits = &account.destination.spec.spool;
     let gone = taken.dropped.bytes + taken.delivered.as_ref().map_or(0, |d| d.bytes);
     let held = (account.bytes + taken.bytes).saturating_sub(gone);
     let over = (held + bytes).saturating_sub(limits.max);
-    // What was dropped in this transaction makes room for others in the file.
-    let over_all = (total + bytes).saturating_sub(max_size + taken.dropped.bytes);
+    let over_all = (all.used + bytes).saturating_sub(all.most);
     if over == 0 && over_all == 0 {
         return Ok(Room::Yes);
     }
+    all.disk_is_full |= over == 0 && all.by_disk;
     match limits.when_full {
         SpoolFull::Block => Ok(Room::Wait),
         SpoolFull::DropNewest => Ok(Room::Refuse),
@@ -193,6 +267,7 @@ fn room_for(
             taken.dropped.rows += dropped.rows;
             taken.dropped.lines += dropped.lines;
             taken.dropped.bytes += dropped.bytes;
+            all.used = all.used.saturating_sub(dropped.bytes);
             // All that is left is in the send ring, or belongs to others.
             Ok(match dropped.rows {
                 0 => Room::Refuse,

@@ -80,6 +80,15 @@ pub struct Size {
     pub wal: u64,
 }
 
+/// What the disk has room for, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// The next checkpoint makes the file longer by so much: as long as there is no room for it, the WAL can't be begun anew.
+    pub promised: u64,
+    /// What is free on the disk.
+    pub room: u64,
+}
+
 /// How a checkpoint went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {

@@ -3,6 +3,7 @@
 mod change;
 mod checkpoint;
 mod convert;
+mod disk;
 mod history;
 mod lookup;
 mod open;
@@ -15,6 +16,7 @@ mod tests;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
@@ -84,6 +86,15 @@ impl Store {
     /// [`StoreError::Busy`] after two seconds in which another process was writing.
     pub fn begin(&mut self) -> Result<Change<'_>, StoreError> {
         Change::begin(&mut self.conn, self.events_kept)
+    }
+
+    /// How long it waits for a process that holds a lock: two seconds unless set.
+    ///
+    /// # Errors
+    ///
+    /// It waits as before.
+    pub fn wait_for_locks(&self, limit: Duration) -> Result<(), StoreError> {
+        self.conn.busy_timeout(limit).map_err(fault)
     }
 
     /// What is spooled, by destination: those that have any.

@@ -4,16 +4,22 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::assemble::queue_item;
 use super::relay::{Relay, lock};
 use crate::admin::samples::samples;
-use crate::admin::view::{DestinationView, ListenerView, RouteView, RuleView, Totals, View};
+use crate::admin::view::{
+    DestinationView, ListenerView, OrphanView, RouteView, RuleView, SpoolView, StateView, Totals,
+    View,
+};
 use crate::destination::Destination;
 use crate::intake::now_ms;
 use crate::ledger::{Cell, Count, DropReason, Kind, Object};
 use crate::metrics;
 use crate::route::Patterns;
+use crate::spool::Health;
+use crate::state::Total;
 use crate::validate::Reason;
 
 /// Everything there is to see.
@@ -38,7 +44,14 @@ pub(super) fn view(relay: &Relay) -> View {
         matcher: set_patterns(&route.patterns),
         lines: relay.ledger.total(*object, Count::Lines),
     });
+    let health = relay.spool.health();
+    let destinations: Vec<DestinationView> = relay
+        .all_destinations()
+        .iter()
+        .map(|d| destination(relay, d, health.totals.get(&d.spec.id)))
+        .collect();
     View {
+        state: state(&health, &destinations),
         generation: relay.generation,
         pid: std::process::id(),
         version: relay.version.clone(),
@@ -46,11 +59,7 @@ pub(super) fn view(relay: &Relay) -> View {
         serving: relay.serving.load(Ordering::SeqCst),
         blocklist: blocklist.collect(),
         routes: routes.collect(),
-        destinations: relay
-            .all_destinations()
-            .iter()
-            .map(|d| destination(relay, d))
-            .collect(),
+        destinations,
         listeners,
         totals,
         generations: lock(&relay.history).clone(),
@@ -130,7 +139,49 @@ fn add(sum: &mut Totals, part: &Totals) {
     sum.unread_at_stop_bytes += part.unread_at_stop_bytes;
 }
 
-fn destination(relay: &Relay, destination: &Destination) -> DestinationView {
+fn state(health: &Health, destinations: &[DestinationView]) -> StateView {
+    let known = |id: &str| destinations.iter().any(|destination| destination.id == id);
+    let orphans = health.totals.iter().filter(|(id, _)| !known(id));
+    StateView {
+        path: health.path.display().to_string(),
+        ok: health.error.is_none(),
+        error: health.error.clone(),
+        moved_aside: health
+            .moved_aside
+            .as_ref()
+            .map(|path| path.display().to_string()),
+        file_bytes: health.file,
+        free_bytes: health.free,
+        wal_bytes: health.wal,
+        wal_held: health.wal_held,
+        orphans: orphans
+            .map(|(id, total)| OrphanView {
+                destination: id.clone(),
+                spool: spool(total),
+            })
+            .collect(),
+    }
+}
+
+fn spool(total: &Total) -> SpoolView {
+    let time = |ms: u64| {
+        let at = UNIX_EPOCH + Duration::from_millis(ms);
+        humantime::format_rfc3339_millis(at).to_string()
+    };
+    SpoolView {
+        rows: total.rows,
+        lines: total.lines,
+        bytes: total.bytes,
+        oldest: total.oldest_ms.map(time),
+        newest: total.newest_ms.map(time),
+    }
+}
+
+fn destination(
+    relay: &Relay,
+    destination: &Destination,
+    spooled: Option<&Total>,
+) -> DestinationView {
     let (queue, ring) = (&destination.queue, &destination.queue.send);
     let total = |count: Count| relay.ledger.total(ring.counts(), count);
     let dropped = DropReason::ALL
@@ -164,6 +215,7 @@ fn destination(relay: &Relay, destination: &Destination) -> DestinationView {
         connects: total(Count::Connects),
         connect_failures: total(Count::ConnectFailures),
         disconnects: total(Count::Disconnects),
+        spool: spooled.map(spool).unwrap_or_default(),
     }
 }
 

@@ -89,11 +89,16 @@ impl Relay {
         }
     }
 
-    /// Puts another config in force.
-    pub fn reconfigure(&mut self, config: &Config) {
+    /// Puts another config in force, unless it is refused.
+    pub fn try_reconfigure(&mut self, config: &Config) -> baton::drill::Reload {
         let text = config.text(self.port, self.http);
         self.instance.rewrite(&text).unwrap();
-        let reload = self.instance.reload().unwrap();
+        self.instance.reload().unwrap()
+    }
+
+    /// Puts another config in force.
+    pub fn reconfigure(&mut self, config: &Config) {
+        let reload = self.try_reconfigure(config);
         assert!(
             matches!(reload, baton::drill::Reload::Done { .. }),
             "{reload:?}"
@@ -163,6 +168,11 @@ impl Relay {
 
     /// An answer over HTTP.
     pub fn get(&self, path: &str) -> Value {
+        serde_json::from_str(&self.page(path)).unwrap()
+    }
+
+    /// What a page says.
+    pub fn page(&self, path: &str) -> String {
         let mut http = TcpStream::connect((Ipv4Addr::LOCALHOST, self.http)).unwrap();
         http.set_read_timeout(Some(LIMIT)).unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: baton\r\nConnection: close\r\n\r\n");
@@ -171,7 +181,7 @@ impl Relay {
         http.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        serde_json::from_str(body).unwrap()
+        body.to_owned()
     }
 
     /// How often the log says this.

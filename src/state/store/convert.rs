@@ -24,6 +24,8 @@ pub fn fault(error: rusqlite::Error) -> StoreError {
             | ErrorCode::DatabaseLocked
             | ErrorCode::FileLockingProtocolFailed => StoreError::Busy,
             ErrorCode::DiskFull => StoreError::Full,
+            // They were there when it was opened.
+            ErrorCode::Unknown if text.starts_with("no such table") => StoreError::Damaged(text),
             ErrorCode::SystemIoFailure if failure.extended_code == SQLITE_IOERR_SHORT_READ => {
                 StoreError::Damaged(text)
             }

@@ -54,6 +54,15 @@ impl Store {
                 });
             }
         };
+        Store::open_anew(settings, damage)
+    }
+
+    /// Moves aside the file, in which damage was found by using it, and makes a new one in its place. Nobody must have it open.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Store::open).
+    pub fn open_anew(settings: &Settings, damage: String) -> Result<Opened, StoreError> {
         let moved_aside = move_aside(&settings.path)?;
         Ok(Opened {
             store: open_or_make(settings)?,

@@ -114,6 +114,13 @@ pub fn row(conn: &Connection, destination: &str, seq: i64) -> Result<Row, RowErr
             "it should have {bytes} bytes, and has {found}"
         )));
     }
+    // The last of its pages has nothing that tells damage, but what the row itself says.
+    let found = payload.iter().filter(|byte| **byte == b'\n').count() as u64;
+    if unsigned(lines) != found {
+        return Err(unreadable(format!(
+            "it should have {lines} lines, and has {found}"
+        )));
+    }
     let time =
         |text: &str| time::parse(text).ok_or_else(|| unreadable(format!("{text:?} is no time")));
     Ok(Row {
