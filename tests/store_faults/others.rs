@@ -135,6 +135,7 @@ fn a_log_that_a_reader_holds_counts_towards_max_size() {
     let senders = trial.senders(500_000, 0);
     wait_stalled(&senders);
     let status = trial.relay.status();
+    assert!(status.total("in") < Some(550_000), "{}", status.document());
     let state = state(&status);
     let taken = ["file_bytes", "wal_bytes"].map(|name| state[name].as_u64().unwrap());
     // What a second brings before it is seen that there is a reader.

@@ -72,7 +72,7 @@ fn in_a_folder_that_may_not_be_written_there_is_no_database_and_lines_flow() {
 }
 
 #[test]
-fn a_database_that_turns_read_only_is_replaced_by_the_rings_until_it_is_not() {
+fn a_database_whose_folder_appears_later_is_used_from_then_on() {
     let plan = Plan {
         state: "state.path = \"later/baton.db\"",
         options: "queue=1MiB spool_full=block",
