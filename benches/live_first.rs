@@ -6,6 +6,7 @@
 //!
 //! A destination is down while a backlog comes in (default: 20 million lines), then it is there, and 100,000 lines a second come in
 //! beside the replay. Prints the latency of those, and how fast the backlog went.
+#![expect(clippy::print_stdout, reason = "its result")]
 #![expect(
     clippy::unwrap_used,
     reason = "a benchmark ends at the first thing that fails"
@@ -33,6 +34,7 @@ fn main() {
     let (clock, target) = (Clock::start(), Target::Tcp(([127, 0, 0, 1], line).into()));
     let backlog = Load {
         extent: Extent::Exactly(million * 1_000_000),
+        timed: false,
         ..Load::new(target.clone())
     };
     Senders::start(&backlog, clock).unwrap().finish(LIMIT);

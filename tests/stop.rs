@@ -50,8 +50,7 @@ fn what_a_dead_destination_leaves_is_kept_and_logged() {
     let mut trial = Trial::with(|config| {
         // Nobody listens there.
         config.destinations = vec!["127.0.0.1:9 reconnect=100ms".into()];
-        config.input = NO_STATE.into();
-        config.stop_timeout = "300ms";
+        config.stop_timeout = "1h";
     });
     let mut scribe = trial.scribe();
     for _ in 0..100 {
@@ -72,6 +71,29 @@ fn what_a_dead_destination_leaves_is_kept_and_logged() {
     let log = trial.instance.log();
     assert!(
         log.contains("100 lines wait in the spool") && !log.contains("not delivered"),
+        "{log}"
+    );
+    no_process_left(trial.instance.folder());
+}
+
+#[test]
+fn what_nothing_can_keep_is_counted_and_logged() {
+    let mut trial = Trial::with(|config| {
+        config.destinations = vec!["127.0.0.1:9 reconnect=100ms".into()];
+        config.input = NO_STATE.into();
+        config.stop_timeout = "300ms";
+    });
+    let mut scribe = trial.scribe();
+    for _ in 0..100 {
+        let line = scribe.line();
+        scribe.write(&line);
+    }
+    trial.counted(100);
+    let end = trial.instance.stop(LIMIT).unwrap();
+    assert_eq!(end.code(), Some(0));
+    let log = trial.instance.log();
+    assert!(
+        log.contains("not delivered: 100 lines for all/127.0.0.1:9"),
         "{log}"
     );
     no_process_left(trial.instance.folder());

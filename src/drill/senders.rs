@@ -67,6 +67,8 @@ pub struct Load {
     pub seed: u64,
     /// The number of the first connection; several loads of one run must not overlap.
     pub first_flow: u32,
+    /// Lines say when they were made, so that the sink knows how long they took.
+    pub timed: bool,
 }
 
 impl Load {
@@ -80,6 +82,7 @@ impl Load {
             rate: 0,
             seed: 1,
             first_flow: 0,
+            timed: true,
         }
     }
 }
@@ -216,6 +219,7 @@ struct Crew {
     clock: Clock,
     extent: Extent,
     rate: f64,
+    timed: bool,
     clients: Vec<Client>,
     /// How many of the clients, from the front, share the lines; the others are idle.
     active: usize,
@@ -245,6 +249,7 @@ impl Crew {
             clock,
             extent: load.extent,
             rate: load.rate as f64,
+            timed: load.timed,
             clients,
             active: load.connections as usize,
             idle_turns: 0,
@@ -276,7 +281,14 @@ impl Crew {
                 let due = self.due_by(began.elapsed()).min(target);
                 let unpaced = self.rate == 0.0;
                 let client = &mut self.clients[index];
-                client.make(due, target, unpaced, &self.clock, &mut self.random);
+                client.make(
+                    due,
+                    target,
+                    unpaced,
+                    self.timed,
+                    &self.clock,
+                    &mut self.random,
+                );
                 self.push(index);
                 let client = &self.clients[index];
                 unfinished += usize::from(!client.is_done(target));

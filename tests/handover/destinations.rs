@@ -23,7 +23,8 @@ fn a_sink_that_hangs_holds_its_senders_back_and_loses_nothing_through_restarts()
     let queued = status
         .number("/worker/destinations/0/queued_bytes")
         .unwrap();
-    assert!(queued <= 1 << 20, "{queued}");
+    // Its two rings: the second is used at a start, until it is known what lies in the spool.
+    assert!(queued <= 2 << 20, "{queued}");
     trial.sink.resume().unwrap();
     trial.more(50_000);
     trial.reload();

@@ -672,7 +672,7 @@ fn totals(worker: &Value) -> BTreeMap<String, u64> {
         for (name, value) in part.as_object().into_iter().flatten() {
             let grows = !matches!(
                 name.as_str(),
-                "connections" | "queued" | "queued_bytes" | "queue_bytes" | "spooled"
+                "connections" | "queued" | "queued_bytes" | "queue_bytes" | "spooled" | "spool"
             );
             let sum = match value {
                 Value::Object(parts) => parts.values().filter_map(Value::as_u64).sum(),

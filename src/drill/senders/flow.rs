@@ -108,6 +108,7 @@ impl Client {
         due: u64,
         target: u64,
         unpaced: bool,
+        timed: bool,
         clock: &Clock,
         random: &mut Random,
     ) {
@@ -121,8 +122,7 @@ impl Client {
             return;
         }
         let room = if unpaced { AHEAD } else { BEHIND };
-        // What is sent as fast as it is taken waits for its own like: that says nothing of a relay.
-        let now = if unpaced { 0 } else { clock.micros() };
+        let now = if timed { clock.micros() } else { 0 };
         let mut last = None;
         while self.made < due && (self.out.len() - self.at < room || self.in_datagram()) {
             last = Some(self.out.len());
