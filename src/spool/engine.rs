@@ -19,6 +19,8 @@ const PATIENT: Duration = Duration::from_secs(2);
 const IMPATIENT: Duration = Duration::from_millis(20);
 /// The log is wanted shorter so often at most.
 const PRESS: Duration = Duration::from_millis(50);
+/// A database that others lock for so long is one that can't be used.
+const LOCKED: Duration = Duration::from_secs(30);
 /// How often it is looked whether a destination went down, and whether there is something to tidy.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often a database that can't be opened is tried again.
@@ -70,6 +72,8 @@ pub(super) struct Engine {
     pressed_at: Instant,
     /// Since when a checkpoint is needed before there is room on the disk.
     pub(super) tight_since: Option<Instant>,
+    /// Since when another process locks it.
+    locked_since: Option<Instant>,
     /// What the database said last, while it takes nothing.
     trouble: Option<StoreError>,
     /// The database takes nothing, or less than it is given.
@@ -103,6 +107,7 @@ impl Engine {
             checkpoints: None,
             pressed_at: now,
             tight_since: None,
+            locked_since: None,
             trouble: None,
             failing: false,
         }
@@ -291,7 +296,10 @@ impl Engine {
             // It goes on with the same file.
             StoreError::Full => {}
             // And what can be done without a transaction goes on beside the attempts.
-            StoreError::Busy => self.be_patient(IMPATIENT),
+            StoreError::Busy => {
+                self.be_patient(IMPATIENT);
+                self.locked_since.get_or_insert_with(Instant::now);
+            }
             StoreError::Damaged(damage) => {
                 // The next opening moves it aside, at once unless this one has just been made.
                 if self.store.take().is_some() {
@@ -345,6 +353,7 @@ impl Engine {
         if self.trouble.take() == Some(StoreError::Busy) {
             self.be_patient(PATIENT);
         }
+        self.locked_since = None;
         self.shared.health().error = None;
         for account in &self.accounts {
             account.queue.set_dropping(false);
@@ -366,6 +375,11 @@ impl Engine {
     /// While the database takes nothing: what the policy says of a spool that is full.
     pub(super) fn relieve(&mut self) {
         use crate::spec::SpoolFull;
+        // A lock isn't a spool that is full: senders wait for a while.
+        let short_lock = self.trouble == Some(StoreError::Busy)
+            && self
+                .locked_since
+                .is_some_and(|since| since.elapsed() < LOCKED);
         for at in 0..self.accounts.len() {
             // As far as is known nothing lies between, or it can't be had: the destination gets at once what there is.
             if self.accounts[at].queue.spooled_lines() == 0 || self.store.is_none() {
@@ -376,7 +390,7 @@ impl Engine {
                 return;
             }
             let account = &self.accounts[at];
-            if !account.spools() {
+            if !account.spools() || short_lock {
                 continue;
             }
             match account.destination.spec.spool.when_full {
