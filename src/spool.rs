@@ -168,8 +168,9 @@ impl Spool {
 
     /// Lets go of the database: what is being committed is committed, nothing more begins. Doesn't wait.
     pub fn freeze(&self) {
-        self.shared.freezes.fetch_add(1, Ordering::SeqCst);
+        // In this order: who sees the new count sees that it is frozen, or that it was thawed since.
         self.shared.frozen.store(true, Ordering::SeqCst);
+        self.shared.freezes.fetch_add(1, Ordering::SeqCst);
     }
 
     /// A stop has begun: what is in the database stays there.

@@ -31,6 +31,8 @@ pub struct Ring {
     counts: Object,
     map: MappedRing,
     resend: u64,
+    /// It is an intake ring: who empties it is the spool.
+    feeds_spool: bool,
     lock: Mutex<Ages>,
     /// The destination sleeps until the head has come here: the writer that gets there wakes it.
     wake_at: AtomicU64,
@@ -82,6 +84,7 @@ impl Ring {
             counts,
             map,
             resend,
+            feeds_spool: kind == Kind::Intake,
             lock: Mutex::new(ages),
             wake_at: AtomicU64::new(u64::MAX),
             refill_at: AtomicU64::new(u64::MAX),
@@ -420,7 +423,9 @@ impl Append<'_> {
             && ring.wake_at.swap(u64::MAX, Ordering::SeqCst) != u64::MAX
         {
             ring.filled.notify_one();
-            ring.wake_spool();
+            if ring.feeds_spool {
+                ring.wake_spool();
+            }
         }
         if turns.is_some() {
             ring.wake_spool();

@@ -72,6 +72,8 @@ pub(super) struct Engine {
     pressed_at: Instant,
     /// Since when a checkpoint is needed before there is room on the disk.
     pub(super) tight_since: Option<Instant>,
+    /// Whose turn it is to be the first in a transaction.
+    pub first: usize,
     /// Since when another process locks it.
     locked_since: Option<Instant>,
     /// What the database said last, while it takes nothing.
@@ -107,6 +109,7 @@ impl Engine {
             checkpoints: None,
             pressed_at: now,
             tight_since: None,
+            first: 0,
             locked_since: None,
             trouble: None,
             failing: false,

@@ -123,17 +123,25 @@ impl Engine {
         self.shared.dirty.store(true, Ordering::Relaxed);
         match errand {
             Errand::Stow(ids) => {
-                let mut lines = 0;
+                let (mut lines, mut failed) = (0, None);
                 for at in ids
                     .iter()
                     .filter_map(|id| self.account(id))
                     .collect::<Vec<_>>()
                 {
-                    lines += self.stow(at)?;
+                    match self.stow(at) {
+                        Ok(stowed) => lines += stowed,
+                        Err(Trouble::Frozen) => return Err(Trouble::Frozen),
+                        // The others are kept all the same.
+                        Err(trouble) => failed = failed.or(Some(trouble)),
+                    }
                 }
                 // The machine may be switched off next.
-                Checkpointer::open(&self.plan.settings)?.sync()?;
-                Ok(Step::Last(lines))
+                let synced = Checkpointer::open(&self.plan.settings).and_then(|mut log| log.sync());
+                match failed {
+                    Some(trouble) => Err(trouble),
+                    None => Ok(synced.map(|()| Step::Last(lines))?),
+                }
             }
             Errand::Purge(id) => Ok(Step::Last(self.purge(id)?)),
             Errand::Import { destination, file } => self.import_piece(destination, file),

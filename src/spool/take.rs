@@ -70,7 +70,10 @@ impl Engine {
         };
         let mut change = begin(&mut self.store, &self.shared, self.epoch)?;
         let (mut done, mut left, mut more) = (Vec::new(), TRANSACTION, false);
-        for (at, account) in self.accounts.iter_mut().enumerate() {
+        let accounts = self.accounts.len();
+        self.first = (self.first + 1) % accounts;
+        for at in (0..accounts).map(|step| (self.first + step) % accounts) {
+            let account = &mut self.accounts[at];
             let mut taken = Taken {
                 account: at,
                 end: account.queue.intake.acked(),
