@@ -24,7 +24,7 @@ level = "warn"
 interval = "0s"
 [[route]]
 key = "all"
-destinations = ["127.0.0.1:$sink"]
+destinations = ["127.0.0.1:$sink full=block"] # the sink is slower: what it can't take must not go to the disk here
 END
 seq -f 'servers.web01.cpu0.%07.0f 1 1790000000' $((million * 1000000 / sources)) > "$folder/lines"
 bytes=$(($(stat -c %s "$folder/lines") * sources))

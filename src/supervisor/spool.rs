@@ -19,7 +19,7 @@ impl Supervisor {
         if let Some(client) = self.control.client(id) {
             client.waits_spool = Some(serving);
         }
-        tracing::info!(?command, "asked of the spool");
+        tracing::debug!(?command, "asked of the spool");
         let beside = beside.into_iter().map(Rc::new).collect();
         worker.say(&FromSupervisor::Spool { id, command }, beside);
     }
