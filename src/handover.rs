@@ -41,7 +41,7 @@ pub enum FromWorker {
         /// Its version, for people.
         version: String,
     },
-    /// It is still preparing: extends the deadline.
+    /// It is still preparing, or still keeping what a stop left undelivered: extends the deadline.
     Progress {
         /// What it does, for people.
         step: String,

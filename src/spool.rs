@@ -75,6 +75,8 @@ pub struct Health {
     pub wal: u64,
     /// A reader keeps that from being emptied.
     pub wal_held: bool,
+    /// Why it couldn't be copied into the file, the last time that was tried.
+    pub log_error: Option<String>,
     /// By destination, those that no config has included: rows that are in a send ring count.
     pub totals: BTreeMap<String, Total>,
 }

@@ -311,14 +311,16 @@ fn a_purge_drops_what_is_spooled_and_counts_it() {
     assert_eq!(rows_of(&bed.folder, "down"), 101);
     let said = failed(&bed.folder, &["purge", "nobody", "--yes"]);
     assert!(said.contains("nobody"), "{said}");
-    // The first line is in the send ring, and stays there.
+    // The first line may be in the send ring: that one stays there.
     let said = done(&bed.folder, &["purge", "down", "--yes"]);
-    assert!(said.contains("dropped for down: 100 lines"), "{said}");
     wait_for("the rows to go", || rows_of(&bed.folder, "down") == 0);
     let status = bed.relay.status();
     let down = status.destination("down").unwrap();
-    assert_eq!(down["dropped"]["purged"], 100, "{down}");
-    assert_eq!(down["queued"], 1, "{down}");
+    let purged = down["dropped"]["purged"].as_u64().unwrap();
+    assert!(purged == 100 || purged == 101, "{down}");
+    assert_eq!(down["queued"], 101 - purged, "{down}");
+    let expected = format!("dropped for down: {purged} lines");
+    assert!(said.contains(&expected), "{said}");
     done(&bed.folder, &["purge", "down", "--yes"]);
     // What comes later is spooled as before.
     bed.relay.send(numbered("a", 0..7));

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::destination::{Destination, State};
 use crate::ledger::{Cell, Writer};
 use crate::queue::{Queue, WhenFull};
-use crate::state::Position;
+use crate::state::{NewRow, Position};
 
 /// Rows are numbered in steps, so that one can be divided.
 pub(super) const STEP: i64 = 256;
@@ -26,6 +26,8 @@ pub(super) struct Account {
     pub bytes: u64,
     /// There is no row that isn't in the send ring.
     pub replayed: bool,
+    /// The size of the next row to replay, if it was found to be too large for the room there was.
+    pub next_row: u64,
     /// The head of the send ring when it was last copied to rows.
     pub front: u64,
     /// Since when it is down.
@@ -43,6 +45,7 @@ impl Account {
             next_seq: FIRST,
             bytes: 0,
             replayed: false,
+            next_row: 0,
             front: 0,
             down_since: None,
             tokens: 0.0,
@@ -96,6 +99,24 @@ impl Account {
         };
         writer.set(send.cells(), Cell::Barrier, next.0);
         writer.set(send.cells(), Cell::BarrierEnd, next.1);
+    }
+
+    /// A new row of it: lines that came in between these times, in milliseconds since 1970.
+    pub fn row<'a>(
+        &'a self,
+        seq: i64,
+        (first_at_ms, last_at_ms): (u64, u64),
+        lines: u64,
+        payload: &'a [u8],
+    ) -> NewRow<'a> {
+        NewRow {
+            destination: self.id(),
+            seq,
+            first_at_ms,
+            last_at_ms,
+            lines,
+            payload,
+        }
     }
 
     /// The largest row that is made for it: several fit into its send ring.

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::account::Account;
+use super::front::missing;
 use super::{Plan, Shared, tend};
 use crate::gate::Lane;
-use crate::ledger::{Count, DropReason};
+use crate::ledger::{Cell, Count, DropReason};
 use crate::state::{Store, StoreError};
 
 /// Rows are written so often while anything comes in.
@@ -21,6 +22,8 @@ const IMPATIENT: Duration = Duration::from_millis(20);
 const PRESS: Duration = Duration::from_millis(50);
 /// A database that others lock for so long is one that can't be used.
 const LOCKED: Duration = Duration::from_secs(30);
+/// For so long a lock at the start keeps new lines behind rows that may be there.
+const LOCKED_AT_START: Duration = Duration::from_secs(5);
 /// How often it is looked whether a destination went down, and whether there is something to tidy.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often a database that can't be opened is tried again.
@@ -72,6 +75,8 @@ pub(super) struct Engine {
     pressed_at: Instant,
     /// Since when a checkpoint is needed before there is room on the disk.
     pub(super) tight_since: Option<Instant>,
+    /// Since when the log takes half of `max_size`.
+    pub(super) long_since: Option<Instant>,
     /// Whose turn it is to be the first in a transaction.
     pub first: usize,
     /// Since when another process locks it.
@@ -109,6 +114,7 @@ impl Engine {
             checkpoints: None,
             pressed_at: now,
             tight_since: None,
+            long_since: None,
             first: 0,
             locked_since: None,
             trouble: None,
@@ -153,7 +159,7 @@ impl Engine {
             Err(Trouble::Store(error)) => {
                 self.in_trouble(&error);
                 self.relieve();
-                self.refuse_errands(&error.to_string());
+                self.refuse_for(&error);
                 GROUP
             }
         }
@@ -289,7 +295,6 @@ impl Engine {
 
     /// The database; there is one once `ready` said so.
     pub fn store(&mut self) -> Result<&mut Store, Trouble> {
-        let missing = || StoreError::Unavailable("it isn't open".into());
         Ok(self.store.as_mut().ok_or_else(missing)?)
     }
 
@@ -384,6 +389,9 @@ impl Engine {
                 .locked_since
                 .is_some_and(|since| since.elapsed() < LOCKED);
         for at in 0..self.accounts.len() {
+            if self.may_come_before(at) {
+                continue;
+            }
             // As far as is known nothing lies between, or it can't be had: the destination gets at once what there is.
             if self.accounts[at].queue.spooled_lines() == 0 || self.store.is_none() {
                 self.accounts[at].replayed = true;
@@ -408,6 +416,15 @@ impl Engine {
                 SpoolFull::DropOldest => {}
             }
         }
+    }
+
+    /// Whether rows that aren't known yet may come before what is in the intake ring: another process locks the database, and this
+    /// worker has never agreed with it. In a ring of a predecessor there may even be lines that are in rows already.
+    fn may_come_before(&self, at: usize) -> bool {
+        let inherited = self.accounts[at].queue.intake.cell(Cell::RingId) != 0;
+        let limit = if inherited { LOCKED } else { LOCKED_AT_START };
+        let locked = self.locked_since.filter(|_| !self.synced);
+        locked.is_some_and(|since| since.elapsed() < limit)
     }
 
     /// Drops the oldest lines of an intake ring, and counts them.

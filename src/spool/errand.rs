@@ -2,15 +2,18 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 
+use super::Shared;
 use super::account::STEP;
 use super::engine::{Engine, Trouble};
+use super::front::begin_in;
 use super::hand;
 use crate::handover::Generation;
 use crate::ledger::DropReason;
-use crate::state::{Checkpointer, GenerationRow};
+use crate::state::{Change, Checkpointer, GenerationRow, Store, StoreError};
 
 /// Why an errand isn't done when this worker is frozen: the next one may be asked.
 pub const RESTART: &str = "a restart is under way";
@@ -47,6 +50,20 @@ pub type Done = Result<u64, String>;
 /// Where the answer goes.
 pub type Reply = SyncSender<Done>;
 
+/// The worker that serves, until it is frozen.
+struct Serving {
+    shared: Arc<Shared>,
+    epoch: u64,
+}
+
+impl hand::Begin for Serving {
+    type Error = Trouble;
+
+    fn begin<'s>(&self, store: &'s mut Store) -> Result<Change<'s>, Trouble> {
+        begin_in(store, &self.shared, self.epoch)
+    }
+}
+
 /// An errand that isn't done.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -60,6 +77,11 @@ impl Pending {
     /// Those of people are done in their order, and the long ones in steps. The others don't wait for them.
     fn waits(&self) -> bool {
         !matches!(self.errand, Errand::Stow(_) | Errand::Generations(_))
+    }
+
+    /// Whether it is tried again after that: what isn't stowed is lost, and who asks for it knows how long it waits.
+    fn outlasts(&self, error: &StoreError) -> bool {
+        matches!((&self.errand, error), (Errand::Stow(_), StoreError::Busy))
     }
 
     fn answer(self, done: Done) {
@@ -79,7 +101,7 @@ enum Step {
 impl Engine {
     pub(super) fn run_errands(&mut self) -> Result<(), Trouble> {
         let waiting = std::mem::take(&mut *self.shared.errands());
-        let mut left = VecDeque::new();
+        let (mut left, mut locked) = (VecDeque::new(), None);
         for mut pending in waiting {
             if pending.waits() && !left.is_empty() {
                 left.push_back(pending);
@@ -95,6 +117,10 @@ impl Engine {
                     pending.answer(Ok(total));
                 }
                 Err(Trouble::Frozen) => pending.answer(Err(RESTART.to_owned())),
+                Err(Trouble::Store(error)) if pending.outlasts(&error) => {
+                    locked = Some(error);
+                    left.push_back(pending);
+                }
                 Err(Trouble::Store(error)) => pending.answer(Err(error.to_string())),
             }
         }
@@ -105,12 +131,25 @@ impl Engine {
             left.append(&mut errands);
             *errands = left;
         }
-        Ok(())
+        locked.map_or(Ok(()), |error| Err(error.into()))
     }
 
     pub(super) fn refuse_errands(&mut self, reason: &str) {
         for pending in self.shared.errands().drain(..) {
             pending.answer(Err(reason.to_owned()));
+        }
+    }
+
+    /// Refuses those that don't outlast it.
+    pub(super) fn refuse_for(&mut self, error: &StoreError) {
+        let mut errands = self.shared.errands();
+        let (outlast, refused): (VecDeque<_>, VecDeque<_>) = errands
+            .drain(..)
+            .partition(|pending| pending.outlasts(error));
+        *errands = outlast;
+        drop(errands);
+        for pending in refused {
+            pending.answer(Err(error.to_string()));
         }
     }
 
@@ -151,7 +190,8 @@ impl Engine {
     }
 
     fn purge(&mut self, id: &str) -> Result<u64, Trouble> {
-        let Some((last, gone)) = hand::purge(self.store()?, id)? else {
+        let (store, serving) = self.hand()?;
+        let Some((last, gone)) = hand::purge(store, &serving, id)? else {
             return Ok(0);
         };
         tracing::warn!(destination = id, lines = gone.lines, "its spool was purged");
@@ -173,7 +213,8 @@ impl Engine {
             Some(at) => (self.accounts[at].take_seq(), self.accounts[at].row_size()),
             None => (hand::behind(self.store()?, id)?, hand::PIECE),
         };
-        let Some(added) = hand::add_piece(self.store()?, id, file, size, seq)? else {
+        let (store, serving) = self.hand()?;
+        let Some(added) = hand::add_piece(store, &serving, id, file, size, seq)? else {
             return Ok(Step::Last(0));
         };
         if let Some(at) = at {
@@ -181,6 +222,15 @@ impl Engine {
             self.came_in(at, added.lines)?;
         }
         Ok(Step::More(added.lines))
+    }
+
+    /// The database, and the right to change it as long as this worker serves.
+    fn hand(&mut self) -> Result<(&mut Store, Serving), Trouble> {
+        let serving = Serving {
+            shared: self.shared.clone(),
+            epoch: self.epoch,
+        };
+        Ok((self.store()?, serving))
     }
 
     /// Rows were added that no route had given.
@@ -200,7 +250,8 @@ impl Engine {
             Some(at) => self.accounts[at].next_seq,
             None => hand::behind(self.store()?, to)?,
         };
-        let Some(given) = hand::give(self.store()?, from, after, to, first)? else {
+        let (store, serving) = self.hand()?;
+        let Some(given) = hand::give(store, &serving, from, after, to, first)? else {
             return Ok(Step::Last(0));
         };
         if let Some(at) = taker {

@@ -7,15 +7,12 @@ use super::engine::{Engine, Trouble};
 use crate::intake::now_ms;
 use crate::ledger::{Cell, DropReason};
 use crate::spec::SpoolFull;
-use crate::state::{Change, NewRow, Position, Store, StoreError};
+use crate::state::{Change, Position, Store, StoreError};
 
 impl Engine {
     /// Finds out where a predecessor was, or what is left from before.
     pub(super) fn agree(&mut self) -> Result<(), Trouble> {
-        let store = self
-            .store
-            .as_mut()
-            .ok_or_else(|| StoreError::Unavailable("it isn't open".into()))?;
+        let store = self.store.as_mut().ok_or_else(missing)?;
         // Whoever was committing has done it, or never will.
         drop(store.begin()?);
         let totals = store.totals()?;
@@ -181,14 +178,7 @@ impl Engine {
                 break;
             }
             let seq = account.take_seq();
-            change.insert(&NewRow {
-                destination: account.id(),
-                seq,
-                first_at_ms: first_at,
-                last_at_ms: now,
-                lines,
-                payload,
-            })?;
+            change.insert(&account.row(seq, (first_at, now), lines, payload))?;
             end += payload.len() as u64;
             moved += lines;
         }
@@ -228,12 +218,25 @@ pub(super) fn begin<'a>(
     shared: &Shared,
     epoch: u64,
 ) -> Result<Change<'a>, Trouble> {
-    let missing = || StoreError::Unavailable("it isn't open".into());
-    let change = store.as_mut().ok_or_else(missing)?.begin()?;
+    begin_in(store.as_mut().ok_or_else(missing)?, shared, epoch)
+}
+
+/// The same, of a database that is open.
+pub(super) fn begin_in<'a>(
+    store: &'a mut Store,
+    shared: &Shared,
+    epoch: u64,
+) -> Result<Change<'a>, Trouble> {
+    let change = store.begin()?;
     match shared.is_current(epoch) {
         true => Ok(change),
         false => Err(Trouble::Frozen),
     }
+}
+
+/// What is said of a database that isn't open.
+pub(super) fn missing() -> StoreError {
+    StoreError::Unavailable("it isn't open".into())
 }
 
 /// What `write_front` did.
@@ -283,14 +286,7 @@ fn write_front(
         deleted,
     };
     for (seq, (payload, lines)) in (seq..).step_by(STEP as usize).zip(rows) {
-        change.insert(&NewRow {
-            destination: account.id(),
-            seq,
-            first_at_ms: first_at,
-            last_at_ms: now,
-            lines,
-            payload,
-        })?;
+        change.insert(&account.row(seq, (first_at, now), lines, payload))?;
         front = Front {
             last: seq,
             bytes: front.bytes + payload.len() as u64,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::account::{FIRST, STEP};
 use crate::intake::now_ms;
-use crate::state::{Deleted, NewRow, Row, RowError, Store, StoreError};
+use crate::state::{Change, Deleted, NewRow, Row, RowError, Store, StoreError};
 
 /// The largest row, and the longest line.
 pub(super) const PIECE: usize = 1 << 20;
@@ -34,6 +34,25 @@ pub(super) struct Given {
     pub damaged: Deleted,
 }
 
+/// Who changes the rows, and what that takes.
+pub(super) trait Begin {
+    /// What can be wrong.
+    type Error: From<StoreError>;
+    /// Begins a transaction, if they may still.
+    fn begin<'s>(&self, store: &'s mut Store) -> Result<Change<'s>, Self::Error>;
+}
+
+/// Nobody else has the database.
+struct Alone;
+
+impl Begin for Alone {
+    type Error = StoreError;
+
+    fn begin<'s>(&self, store: &'s mut Store) -> Result<Change<'s>, StoreError> {
+        store.begin()
+    }
+}
+
 /// The number of a new row behind all that a destination has or had.
 pub(super) fn behind(store: &Store, id: &str) -> Result<i64, StoreError> {
     let highest = store.bounds(id)?.map(|(_, highest)| highest);
@@ -44,20 +63,21 @@ pub(super) fn behind(store: &Store, id: &str) -> Result<i64, StoreError> {
 
 /// Makes a row of the next lines of a file, about `size` bytes, and moves the file's position behind them once that is
 /// committed. `None`: there are no more.
-pub(super) fn add_piece(
+pub(super) fn add_piece<B: Begin>(
     store: &mut Store,
+    who: &B,
     id: &str,
     mut file: &File,
     size: usize,
     seq: i64,
-) -> Result<Option<Added>, StoreError> {
+) -> Result<Option<Added>, B::Error> {
     let failed = |error: io::Error| StoreError::Unavailable(format!("the file: {error}"));
     let at = file.stream_position().map_err(failed)?;
     let Some((payload, read)) = piece(file, at, size.min(PIECE)).map_err(failed)? else {
         return Ok(None);
     };
     let (now, lines) = (now_ms(), count(&payload));
-    let mut change = store.begin()?;
+    let mut change = who.begin(store)?;
     change.insert(&NewRow {
         destination: id,
         seq,
@@ -118,13 +138,14 @@ fn count(payload: &[u8]) -> u64 {
 }
 
 /// Gives some rows, those behind `after`, to another destination, numbered from `first` on. `None`: there are none.
-pub(super) fn give(
+pub(super) fn give<B: Begin>(
     store: &mut Store,
+    who: &B,
     from: &str,
     after: Option<i64>,
     to: &str,
     first: i64,
-) -> Result<Option<Given>, StoreError> {
+) -> Result<Option<Given>, B::Error> {
     let (mut rows, mut bytes, mut at) = (Vec::<Row>::new(), 0, after);
     // Empty ones don't tell how far to delete.
     while bytes < BYTES && (bytes == 0 || rows.len() < ROWS) {
@@ -138,7 +159,7 @@ pub(super) fn give(
                 }
             }
             Err(RowError::Row { seq, reason }) if at == after => {
-                let mut change = store.begin()?;
+                let mut change = who.begin(store)?;
                 let damaged = change.set_aside(from, seq, &reason)?;
                 change.commit()?;
                 tracing::error!(destination = from, row = seq, reason, "set aside");
@@ -149,14 +170,14 @@ pub(super) fn give(
             }
             // The next step begins with it.
             Err(RowError::Row { .. }) => break,
-            Err(RowError::Store(error)) => return Err(error),
+            Err(RowError::Store(error)) => return Err(error.into()),
         }
     }
     if at == after {
         return Ok(None);
     }
     let mut given = Given::default();
-    let mut change = store.begin()?;
+    let mut change = who.begin(store)?;
     for (row, seq) in rows.iter().zip((first..).step_by(STEP as usize)) {
         change.insert(&NewRow {
             destination: to,
@@ -176,11 +197,15 @@ pub(super) fn give(
 }
 
 /// Drops all rows of a destination; they are deleted later. Returns up to which number, too.
-pub(super) fn purge(store: &mut Store, id: &str) -> Result<Option<(i64, Deleted)>, StoreError> {
+pub(super) fn purge<B: Begin>(
+    store: &mut Store,
+    who: &B,
+    id: &str,
+) -> Result<Option<(i64, Deleted)>, B::Error> {
     let Some((_, last)) = store.bounds(id)? else {
         return Ok(None);
     };
-    let mut change = store.begin()?;
+    let mut change = who.begin(store)?;
     let gone = change.purge(id, last)?;
     change.commit()?;
     Ok(Some((last, gone)))
@@ -210,7 +235,7 @@ impl Hand {
         let mut total = 0;
         loop {
             let seq = behind(&self.store, id)?;
-            let Some(added) = add_piece(&mut self.store, id, file, PIECE, seq)? else {
+            let Some(added) = add_piece(&mut self.store, &Alone, id, file, PIECE, seq)? else {
                 return Ok(total);
             };
             total += added.lines;
@@ -226,7 +251,7 @@ impl Hand {
         let mut total = 0;
         loop {
             let first = behind(&self.store, to)?;
-            let Some(given) = give(&mut self.store, from, None, to, first)? else {
+            let Some(given) = give(&mut self.store, &Alone, from, None, to, first)? else {
                 return Ok(total);
             };
             total += given.lines;
@@ -239,7 +264,7 @@ impl Hand {
     /// # Errors
     /// When it can't be written.
     pub fn purge(&mut self, id: &str) -> Result<u64, StoreError> {
-        let gone = purge(&mut self.store, id)?;
+        let gone = purge(&mut self.store, &Alone, id)?;
         while self.store.sweep(SWEEP)? {}
         Ok(gone.map_or(0, |(_, gone)| gone.lines))
     }

@@ -26,10 +26,11 @@ impl Engine {
             if stopping || account.replayed || !account.is_up() || !account.has_tokens() {
                 return Ok(false);
             }
-            // Rows of a usual size: whether this one fits is seen when it is read.
-            if room(account) == 0 {
+            // How large the next one is may be known from the last attempt; at first it isn't before it is read.
+            if room(account) < account.next_row.max(1) {
                 return Ok(false);
             }
+            account.next_row = 0;
             let (id, cursor) = (account.id().to_owned(), account.cursor());
             match self.store()?.next_row(&id, cursor) {
                 Ok(None) => {
@@ -71,6 +72,7 @@ impl Engine {
             return Ok(true);
         }
         if size > room(account) {
+            self.accounts[at].next_row = size;
             return Ok(false);
         }
         // Somebody may have edited it.

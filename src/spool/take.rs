@@ -10,12 +10,14 @@ use super::tend::log_share;
 use crate::intake::now_ms;
 use crate::ledger::{Cell, DropReason};
 use crate::spec::SpoolFull;
-use crate::state::{Change, Deleted, NewRow, StoreError};
+use crate::state::{Change, Deleted, StoreError};
 
 /// The most that one transaction writes.
 const TRANSACTION: u64 = 4 << 20;
 /// What a transaction may take of the disk: its rows, one more, and what they cost in the log.
 const NEED: u64 = TRANSACTION + (2 << 20);
+/// How long one is waited for when the log takes half of `max_size`.
+const LOG: Duration = Duration::from_secs(10);
 /// How long a checkpoint is waited for when the disk is nearly full.
 const CHECKPOINT: Duration = Duration::from_secs(1);
 
@@ -124,15 +126,21 @@ impl Engine {
         }
         // Whatever is written makes it longer.
         if size.wal > max_size / 2 {
-            if held {
-                self.complain(format!(
-                    "a reader holds a transaction open: the log takes {} bytes of max_size",
-                    size.wal
-                ));
+            let since = *self.long_since.get_or_insert_with(Instant::now);
+            let failure = self.shared.health().log_error.clone();
+            let why = match (held, failure) {
+                (true, _) => "a reader holds a transaction open".to_owned(),
+                (false, Some(error)) => format!("the log can't be copied into the file ({error})"),
+                (false, None) => "the log isn't copied into the file".to_owned(),
+            };
+            // Copying half of it takes its time.
+            if held || since.elapsed() > LOG {
+                self.complain(format!("{why}: it takes {} bytes of max_size", size.wal));
                 self.relieve();
             }
             return Ok(None);
         }
+        self.long_since = None;
         let wanted = disk.promised + NEED;
         if disk.room < wanted + NEED {
             self.press(size.wal);
@@ -211,14 +219,7 @@ fn take_one(
         match room_for(account, change, taken, bytes, limit)? {
             Room::Yes => {
                 let seq = account.take_seq();
-                change.insert(&NewRow {
-                    destination: account.id(),
-                    seq,
-                    first_at_ms: first_at,
-                    last_at_ms: now,
-                    lines,
-                    payload: text,
-                })?;
+                change.insert(&account.row(seq, (first_at, now), lines, text))?;
                 taken.bytes += bytes;
                 limit.used += bytes;
             }

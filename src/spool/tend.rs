@@ -44,7 +44,7 @@ pub(super) fn start(
 fn tend(settings: &Settings, max_size: u64, shared: &Shared) {
     let (mut open, mut written, mut empty) = (None, Instant::now(), false);
     let (mut opened, mut held) = (0, false);
-    let mut complained: Option<Instant> = None;
+    let (mut complained, mut failed) = (None::<Instant>, None::<Instant>);
     while !shared.ending.load(Ordering::SeqCst) {
         std::thread::park_timeout(EVERY);
         let pressed = shared.pressed.swap(0, Ordering::SeqCst);
@@ -76,7 +76,7 @@ fn tend(settings: &Settings, max_size: u64, shared: &Shared) {
             Ok((wal, is_held)) => {
                 (empty, held) = (idle, is_held);
                 let mut health = shared.health();
-                (health.wal, health.wal_held) = (wal, held);
+                (health.wal, health.wal_held, health.log_error) = (wal, held, None);
                 drop(health);
                 let due = complained.is_none_or(|at| at.elapsed() > COMPLAIN);
                 if held && wal > long_log(max_size) && due {
@@ -89,7 +89,11 @@ fn tend(settings: &Settings, max_size: u64, shared: &Shared) {
             }
             Err(error) => {
                 open = None;
-                tracing::debug!(%error, "no checkpoint");
+                shared.health().log_error = Some(error.to_string());
+                if failed.is_none_or(|at| at.elapsed() > COMPLAIN) {
+                    failed = Some(Instant::now());
+                    tracing::warn!(%error, "the log of the database can't be synced and copied into its file");
+                }
             }
         }
         if pressed > 0 {

@@ -51,7 +51,7 @@ impl Supervisor {
                 self.welcome(id, protocol_min, protocol_max, version);
             }
             FromWorker::Progress { step } => {
-                tracing::info!(generation = id, step, "the new worker prepares");
+                tracing::info!(generation = id, step, "the worker takes longer");
                 self.handle(Event::Progress(id));
             }
             FromWorker::Listeners { wanted } => self.provide(id, wanted),

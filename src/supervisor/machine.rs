@@ -30,6 +30,8 @@ pub const TICK_TIMEOUT: Duration = Duration::from_secs(5);
 const EXTENSIONS: u32 = 5;
 /// What a stop may take beyond `stop_timeout`.
 const STOP_GRACE: Duration = Duration::from_secs(3);
+/// How often `progress` extends that by as much.
+const STOP_EXTENSIONS: u32 = 5;
 /// The pauses before a crashed worker is replaced; the last one repeats.
 const BACKOFF: [Duration; 4] = [
     Duration::ZERO,
@@ -84,6 +86,7 @@ pub struct Machine {
     stopping: bool,
     /// When the worker that was told to stop is killed.
     stop_deadline: Option<Instant>,
+    stop_extensions: u32,
     out: Vec<Action>,
 }
 
@@ -102,6 +105,7 @@ impl Machine {
             respawn_at: None,
             stopping: false,
             stop_deadline: None,
+            stop_extensions: 0,
             out: Vec::new(),
         };
         machine.begin(Origin::Start, Vec::new(), now);
@@ -230,6 +234,11 @@ impl Machine {
         {
             takeover.extensions += 1;
             takeover.deadline = now + ready;
+        }
+        let stops = self.stop_deadline.is_some() && self.serving == Some(id);
+        if stops && self.stop_extensions < STOP_EXTENSIONS {
+            self.stop_extensions += 1;
+            self.stop_deadline = self.stop_deadline.max(Some(now + STOP_GRACE));
         }
     }
 

@@ -389,8 +389,13 @@ impl Conversation {
             // Asked again: now.
             Some(stopping) => stopping.hurry(limit),
             None => {
-                let link = self.link.clone();
-                let stopping = Stopping::begin(&self.relay, limit, move |summary| {
+                let (link, teller) = (self.link.clone(), self.link.clone());
+                let takes_longer = move |step: &str| {
+                    // Without a supervisor there is nobody to tell.
+                    let step = step.to_owned();
+                    let _gone = teller.send(&FromWorker::Progress { step }, &[]);
+                };
+                let stopping = Stopping::begin(&self.relay, limit, takes_longer, move |summary| {
                     // Without a supervisor there is nobody to tell.
                     let _gone = link.send(&FromWorker::Stopped { summary }, &[]);
                     #[expect(

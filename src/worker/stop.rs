@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::relay::{Relay, lock};
 use crate::destination::{Destination, State};
@@ -16,8 +16,10 @@ use crate::spool::Errand;
 
 /// How long a client may take to end its side.
 const LAST_LINES: Duration = Duration::from_millis(500);
-/// How long the spool may take to keep what wasn't delivered.
-const STOW: Duration = Duration::from_secs(10);
+/// How long the spool may take to keep what wasn't delivered: the disk may be slow, another process may hold a lock.
+const STOW: Duration = Duration::from_secs(12);
+/// How often the supervisor is told that it takes longer: it allows less than twice that for each time.
+const TELL: Duration = Duration::from_secs(2);
 /// How often it is looked whether the queues are empty.
 const LOOK: Duration = Duration::from_millis(5);
 /// How often it is tried to keep what a destination that was removed didn't take.
@@ -29,16 +31,17 @@ pub(super) struct Stopping {
 }
 
 impl Stopping {
-    /// Begins to stop; `done` is told what was not delivered.
+    /// Begins to stop; `done` is told what was not delivered, `takes_longer` what is still done after `limit`.
     pub fn begin(
         relay: &Arc<Relay>,
         limit: Duration,
+        takes_longer: impl Fn(&str) + Send + Sync + 'static,
         done: impl FnOnce(String) + Send + 'static,
     ) -> Stopping {
         let (deadline, watched) = watch::channel(Instant::now() + limit);
         let relay = relay.clone();
         relay.runtime.clone().spawn(async move {
-            let summary = stop(&relay, watched).await;
+            let summary = stop(&relay, watched, &takes_longer).await;
             done(summary);
         });
         Stopping { deadline }
@@ -50,7 +53,11 @@ impl Stopping {
     }
 }
 
-async fn stop(relay: &Arc<Relay>, mut deadline: watch::Receiver<Instant>) -> String {
+async fn stop(
+    relay: &Arc<Relay>,
+    mut deadline: watch::Receiver<Instant>,
+    takes_longer: &(impl Fn(&str) + Sync),
+) -> String {
     relay.serving.store(false, Ordering::SeqCst);
     relay.inputs.stopping.send_replace(true);
     let unread = take_last_lines(relay).await;
@@ -85,7 +92,11 @@ async fn stop(relay: &Arc<Relay>, mut deadline: watch::Receiver<Instant>) -> Str
     }
     relay.web.finish();
     let mut undelivered = Vec::new();
-    stow(relay, &destinations).await;
+    let keep = stow(relay, &destinations);
+    tokio::pin!(keep);
+    while timeout(TELL, &mut keep).await.is_err() {
+        takes_longer("keeping what was not delivered in the spool");
+    }
     let kept: u64 = destinations.iter().map(|d| d.queue.spooled_lines()).sum();
     for destination in &destinations {
         let lines = destination.give_up(DropReason::Stop).unwrap_or(0);
@@ -125,7 +136,7 @@ async fn stow(relay: &Arc<Relay>, destinations: &[Arc<Destination>]) -> bool {
         return true;
     }
     let answer = relay.spool.ask(Errand::Stow(ids));
-    // The disk may be slow; one that hangs must not keep the stop.
+    // A disk that hangs must not keep the stop.
     let answer = tokio::task::spawn_blocking(move || answer.recv_timeout(STOW)).await;
     match answer {
         Ok(Ok(Ok(lines))) => {

@@ -49,17 +49,7 @@ impl Bed {
         let all: Vec<String> = all
             .map(|(at, (options, sink))| to(sink, &id(at), options))
             .collect();
-        let folder = tempfile::tempdir().unwrap();
-        let config = config(&folder, &all);
-        let relay = Relay::set_up(&config, faulty);
-        Bed {
-            clock,
-            sinks,
-            relay,
-            config,
-            folder,
-            flows: 0,
-        }
+        Bed::to(sinks, clock, &all)
     }
 
     /// One whose destinations are these words.

@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use baton::drill::{Clock, Excuse, Extent, Report, Sink};
 use baton::state::Store;
 
@@ -118,12 +120,41 @@ fn lines_that_come_in_after_the_start_come_behind_those_that_were_kept() {
     bed.start_again();
     let more: String = (200_000..201_000).map(line).collect();
     bed.relay.send(&more);
+    // Longer than a transaction waits.
+    bed.relay.wait("it to hear of the lock", |status| {
+        status.document()["worker"]["state"]["error"].is_string()
+    });
     drop(held);
     bed.wait_imported("out");
     bed.wait_empty();
     all.push_str(&more);
     assert!(fs::read_to_string(&out).unwrap() == all, "not in order");
     bed.end();
+}
+
+#[test]
+fn a_stop_waits_for_the_lock_of_another_process_and_keeps_all() {
+    let mut bed = Bed::start("");
+    bed.cut();
+    let sent = bed.send(20_000);
+    let mut store = Store::open_existing(&bed.path("baton.db"), true).unwrap();
+    let held = store.begin().unwrap();
+    bed.relay.instance.signal(Signal::SIGTERM).unwrap();
+    // Longer than a transaction waits, and than the supervisor does for a worker that says nothing.
+    wait_for("the worker to say that it takes longer", || {
+        bed.relay.logged("keeping what was not delivered") >= 2
+    });
+    drop(held);
+    let end = bed.relay.instance.wait_ended(LIMIT).unwrap();
+    let log = bed.relay.instance.log();
+    assert_eq!(end.code(), Some(0), "{log}");
+    assert!(!log.contains("not delivered:"), "{log}");
+    bed.sinks[0].resume().unwrap();
+    bed.start_again();
+    assert_eq!(bed.wait_imported("sink"), 20_000);
+    let report = bed.verdict(&sent);
+    let counts = (report.received, report.duplicated);
+    assert_eq!(counts, (20_000, 0), "{report}");
 }
 
 #[test]

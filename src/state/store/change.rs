@@ -196,36 +196,6 @@ impl<'a> Change<'a> {
         })
     }
 
-    /// Moves the oldest rows of one destination behind the newest of another, so many at once. Returns what was moved.
-    ///
-    /// # Errors
-    ///
-    /// When it can't be written, or a row can't be moved.
-    pub fn reassign(&mut self, from: &str, to: &str, max_rows: u32) -> Result<Deleted, StoreError> {
-        self.conn()?;
-        if from == to {
-            return Ok(Deleted::default());
-        }
-        self.moved(from, to, max_rows).map_err(fault)
-    }
-
-    fn moved(&self, from: &str, to: &str, max_rows: u32) -> rusqlite::Result<Deleted> {
-        let before = spool::total(&self.tx, to)?;
-        let taken = spool::highest_of_all(&self.tx, to)?;
-        let purged = spool::purged_through(&self.tx, to)?;
-        let mut last = taken.max(purged).unwrap_or(-1);
-        for _ in 0..max_rows {
-            let Some(seq) = spool::next_seq(&self.tx, from, None)? else {
-                break;
-            };
-            last += 1;
-            self.tx
-                .prepare_cached(sql::MOVE)?
-                .execute(params![from, seq, to, last])?;
-        }
-        Ok(less(spool::total(&self.tx, to)?, before))
-    }
-
     /// Notes a worker, or what became of one that was noted. The oldest are forgotten.
     ///
     /// # Errors

@@ -59,9 +59,6 @@ pub const COUNT_LEFT: &str = concat!(
     loose!(),
     ") WHERE destination = ?1"
 );
-/// Puts the row at `?2` to the place `?4` of `?3`.
-pub const MOVE: &str =
-    "UPDATE spool SET destination = ?3, seq = ?4 WHERE destination = ?1 AND seq = ?2";
 /// The rows behind `?2` up to `?3`, purged or not.
 pub const DELETE: &str = concat!(
     "DELETE FROM spool WHERE destination = ?1 AND seq > ?2 AND seq <= ?3 ",

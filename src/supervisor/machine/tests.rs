@@ -170,6 +170,21 @@ fn progress_extends_the_time_to_be_ready_five_times() {
     assert!(machine.handle(Event::Time, now).contains(&Action::Kill(1)));
 }
 
+#[test]
+fn progress_extends_the_end_of_a_stop_five_times() {
+    let mut now = Instant::now();
+    let mut machine = serving(now);
+    machine.handle(Event::Terminate, now);
+    now += TIMES.stop;
+    for _ in 0..6 {
+        now += STOP_GRACE - Duration::from_secs(1);
+        assert_eq!(machine.handle(Event::Time, now), []);
+        machine.handle(Event::Progress(1), now);
+    }
+    now += STOP_GRACE;
+    assert!(machine.handle(Event::Time, now).contains(&Action::Kill(1)));
+}
+
 /// A world that does what the machine says: which workers live, and which own the sockets.
 #[derive(Default)]
 struct World {

@@ -27,7 +27,6 @@ fn statements_use_the_index() {
         sql::LAST_AT,
         sql::SIZES,
         sql::COUNT_LEFT,
-        sql::MOVE,
         sql::DELETE,
         sql::PURGED,
         sql::COUNTS,

@@ -12,7 +12,6 @@ enum Step {
     PurgeAll(usize),
     Sweep(u32),
     Aside(usize, usize),
-    Reassign(usize, u32),
     ByHand(usize),
     ByHandAll,
     Undone(usize),
@@ -31,7 +30,6 @@ fn step() -> impl Strategy<Value = Step> {
         1 => who.clone().prop_map(PurgeAll),
         2 => (0u32..5).prop_map(Sweep),
         1 => (who.clone(), at.clone()).prop_map(|(d, i)| Aside(d, i)),
-        1 => (who.clone(), 0u32..6).prop_map(|(d, n)| Reassign(d, n)),
         1 => at.prop_map(ByHand),
         1 => Just(ByHandAll),
         1 => who.prop_map(Undone),
@@ -136,15 +134,6 @@ fn act(place: &Place, store: &mut Store, model: &mut Model, step: Step) {
             let gone = change.set_aside(WHO[d], seq, "a test").unwrap();
             change.commit().unwrap();
             (d, i..i + 1, gone)
-        }
-        Step::Reassign(d, n) => {
-            let mut change = store.begin().unwrap();
-            let gone = change.reassign(WHO[d], WHO[1 - d], n).unwrap();
-            change.commit().unwrap();
-            let n = (n as usize).min(model.rows[d].len());
-            let moved = model.rows[d][..n].to_vec();
-            model.rows[1 - d].extend(moved);
-            (d, 0..n, gone)
         }
         Step::Sweep(n) => {
             let before = physical(place);
