@@ -5,7 +5,7 @@
 mod relay;
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -325,6 +325,52 @@ fn a_purge_drops_what_is_spooled_and_counts_it() {
     // What comes later is spooled as before.
     bed.relay.send(numbered("a", 0..7));
     wait_for("new rows", || rows_of(&bed.folder, "down") >= 7);
+    bed.relay.check_books();
+}
+
+/// The same on a terminal, which `script` makes; `typed` is typed there. Returns what the terminal shows.
+fn on_a_terminal(folder: &Path, args: &[&str], typed: &str) -> (bool, String) {
+    let mut words = vec![env!("CARGO_BIN_EXE_baton"), "spool"];
+    words.extend(args);
+    let command = format!("stty cols 80 rows 24; {}", words.join(" "));
+    let mut child = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Not closed before the end: that would be an answer, too.
+    let mut keys = child.stdin.take().unwrap();
+    keys.write_all(typed.as_bytes()).unwrap();
+    let mut shown = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut shown)
+        .unwrap();
+    (child.wait().unwrap().success(), shown)
+}
+
+#[test]
+fn on_a_terminal_a_purge_asks_first_and_a_replay_shows_how_far_it_is() {
+    let bed = Bed::start();
+    let purge = ["purge", "down", "--config", "baton.toml"];
+    for no in ["n\n", "\n", "nonsense\n"] {
+        let (ok, shown) = on_a_terminal(&bed.folder, &purge, no);
+        assert!(!ok && shown.contains("Drop 101 lines"), "{shown}");
+        assert!(shown.contains("nothing was dropped"), "{shown}");
+        assert_eq!(rows_of(&bed.folder, "down"), 101);
+    }
+    let (ok, shown) = on_a_terminal(&bed.folder, &purge, "y\n");
+    assert!(ok && shown.contains("dropped for down"), "{shown}");
+    wait_for("the rows to go", || rows_of(&bed.folder, "down") == 0);
+    let more = bed.write("more", &numbered("a", 0..3_000_000));
+    let replay = ["replay", &more, "--to", "down", "--config", "baton.toml"];
+    let (ok, shown) = on_a_terminal(&bed.folder, &replay, "");
+    assert!(ok && shown.contains(" left"), "{shown}");
+    assert!(shown.contains("3,000,000"), "{shown}");
     bed.relay.check_books();
 }
 
