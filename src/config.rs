@@ -10,6 +10,7 @@ mod listen;
 mod memory;
 mod problem;
 mod read;
+mod relay_ng;
 mod routes;
 mod state;
 
