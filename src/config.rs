@@ -8,6 +8,7 @@ mod compile;
 mod keys;
 mod listen;
 mod memory;
+mod print;
 mod problem;
 mod read;
 mod relay_ng;
@@ -16,6 +17,7 @@ mod state;
 
 pub use keys::keys;
 pub use listen::{BadListenAddress, ListenAddress, Listener, ListenerKind};
+pub use print::print;
 pub use problem::{Problem, Problems};
 
 use std::fmt;
