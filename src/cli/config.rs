@@ -105,10 +105,8 @@ type Converter = fn(&Source, &convert::Load) -> Result<Converted, convert::Unrea
 
 #[expect(clippy::print_stdout, reason = "what was asked for")]
 fn other(path: &Path, source: &[u8], converter: Converter) -> anyhow::Result<ExitCode> {
-    let folder = absolute(path)
-        .parent()
-        .map(Path::to_owned)
-        .unwrap_or_default();
+    // As it was given: notes name files as people do.
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
     let source = Source {
         name: path.display().to_string(),
         text: String::from_utf8_lossy(source).into_owned(),
@@ -155,13 +153,18 @@ fn load(folder: &Path, wanted: &str) -> Result<Vec<Source>, String> {
 fn matching(folder: &Path, glob: &str) -> Result<Vec<PathBuf>, String> {
     let pattern = regex::escape(glob).replace(r"\*", ".*").replace(r"\?", ".");
     let pattern = regex::Regex::new(&format!("^(?s:{pattern})$")).map_err(|e| e.to_string())?;
-    let entries = fs::read_dir(folder)
-        .map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+    let here = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let entries =
+        fs::read_dir(here).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
     let mut paths = Vec::new();
     for entry in entries.take(10_000) {
         let entry = entry.map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
         if pattern.is_match(&entry.file_name().to_string_lossy()) {
-            paths.push(entry.path());
+            paths.push(folder.join(entry.file_name()));
         }
     }
     paths.sort();

@@ -258,7 +258,9 @@ fn instrumentation(report: &mut Report, root: &mut DeTable, host: &str) {
     let prefix = prefix.unwrap_or_else(|| "carbon.relays.{host}.baton".to_owned());
 
     if let Some(given) = interval
-        && let Some(ms) = given.as_value().number(report, &(0..=3_600_000))
+        && let Some(ms) = given
+            .as_value_of("instrumentation")
+            .number(report, &(0..=3_600_000))
     {
         if (1..1000).contains(&ms) {
             let message = format!("{ms} ms is too often here: they are sent each second");
@@ -341,3 +343,6 @@ fn duration(report: &mut Report, given: &Given) -> Option<(String, Duration)> {
     let time = given.as_value().keep(report, parse_duration(&text))?;
     Some((text, time))
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,7 @@ pub(super) fn apply<'d>(report: &mut Report, root: &mut DeTable<'d>, commands: &
         return;
     };
     let mut added = Vec::new();
-    for (value, command) in cmds.as_value().list(report).iter().zip(commands) {
+    for (value, command) in cmds.as_value_of("init").list(report).iter().zip(commands) {
         if value.text(report).is_none() {
             continue;
         }

@@ -26,6 +26,12 @@ impl<'d> Given<'d> {
         Value::new(self.key, self.value.span().start, self.value.get_ref())
     }
 
+    /// The same for a key of a section.
+    pub(super) fn as_value_of(&self, section: &str) -> Value<'_> {
+        let key = format!("{section}.{}", self.key);
+        Value::new(key, self.value.span().start, self.value.get_ref())
+    }
+
     pub(super) fn text(&self, report: &mut Report) -> Option<String> {
         self.as_value().text(report).map(str::to_owned)
     }
