@@ -232,7 +232,10 @@ fn hash(sheet: &mut Sheet, daemon: &Daemon, route: &mut Table) {
     let factor: i64 = daemon.text("REPLICATION_FACTOR", "1").parse().unwrap_or(1);
     if factor > 1 {
         route.set("replication", factor);
-        if daemon.text("DIVERSE_REPLICAS", "True").to_ascii_lowercase() != "false" {
+        if !daemon
+            .text("DIVERSE_REPLICAS", "True")
+            .eq_ignore_ascii_case("false")
+        {
             let text = "DIVERSE_REPLICAS (on by default): Baton's copies go to distinct members, which may be on one host";
             sheet.note(&daemon.place("DIVERSE_REPLICAS"), text);
         }
