@@ -30,14 +30,24 @@ const INSTRUMENTATION: [&str; 2] = ["graphite_addr", "graphite_interval"];
 
 /// Whether a file has keys that only carbon-relay-ng's files have.
 pub(super) fn is_its(root: &DeTable) -> bool {
-    let has = |table: &DeTable, names: &[&str]| {
-        let mut keys = table.keys().map(|key| key.get_ref().as_ref());
-        keys.any(|key: &str| names.iter().any(|name| name.eq_ignore_ascii_case(key)))
-    };
-    let own = root
+    let own = root.iter().any(|(key, value)| {
+        let is_alias = |name: &&str| name.eq_ignore_ascii_case(key.get_ref());
+        // `[[routes]]` is a misspelt `[[route]]`.
+        keys::RELAY_NG
+            .iter()
+            .any(|name| is_alias(name) && (*name != "routes" || value.get_ref().is_table()))
+    });
+    let table = root
         .get("instrumentation")
         .and_then(|table| table.get_ref().as_table());
-    has(root, keys::RELAY_NG) || own.is_some_and(|own| has(own, &INSTRUMENTATION))
+    own || table.is_some_and(|table| {
+        let mut keys = table.keys();
+        keys.any(|key| {
+            INSTRUMENTATION
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(key.get_ref()))
+        })
+    })
 }
 
 /// Puts Baton's keys for carbon-relay-ng's.

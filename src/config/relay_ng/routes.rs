@@ -137,6 +137,13 @@ pub(super) fn destination(report: &mut Report, key: &str, at: usize, text: &str)
 
 /// `[routes.NAME]`, in the order of the file.
 fn first_version(report: &mut Report, root: &mut DeTable) {
+    // `[[routes]]` is a misspelt `[[route]]`, as the compiler says.
+    if root
+        .get("routes")
+        .is_none_or(|routes| routes.get_ref().is_array())
+    {
+        return;
+    }
     let Some(given) = Given::of(root, "routes") else {
         return;
     };

@@ -117,6 +117,7 @@ fn a_file_of_batons_own_is_left_alone() {
     for own in [
         "",
         "blocklist = []\n[instrumentation]\nprefix = \"${HOST}\"",
+        "[[routes]]\nkey = 1",
         "first_only = true\n[[route]]\nkey = \"$HOST\"",
     ] {
         assert!(!is_its(DeTable::parse(own).unwrap().get_ref()), "{own}");
