@@ -38,10 +38,10 @@ fn plain_table(table: &DeTable) -> toml::Table {
 
 fn translated(text: &str) -> (toml::Table, Vec<Problem>, Vec<Problem>) {
     let mut report = Report::new(text);
-    let commands;
-    let mut document = DeTable::parse(text).unwrap();
-    assert!(is_its(document.get_ref()));
-    commands = super::commands(document.get_ref(), &machine());
+    let read = DeTable::parse(text).unwrap();
+    assert!(is_its(read.get_ref()));
+    let commands = super::commands(read.get_ref(), &machine());
+    let mut document = read.clone();
     translate(&mut report, document.get_mut(), &commands, &machine());
     (
         plain_table(document.get_ref()),
