@@ -24,7 +24,8 @@ pub struct Taken {
     pub joined: Vec<u8>,
     /// The whole frames behind it in what was read.
     pub whole: Range<usize>,
-    /// The head of a frame over the limit. From it on the stream is broken.
+    /// The head of a frame over the limit. From it on the stream is broken. It lies behind `whole`, unless it had begun
+    /// before.
     pub too_long: Option<[u8; HEAD]>,
 }
 
@@ -72,6 +73,7 @@ impl Frames {
                 let length = length(head);
                 if length > max_frame {
                     self.break_off();
+                    taken.whole = start..start;
                     taken.too_long = Some(head);
                     return taken;
                 }
