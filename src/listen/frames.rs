@@ -142,7 +142,9 @@ pub(super) fn feed_waiting(
     state: &mut State,
 ) -> Result<(), Arc<Ring>> {
     // A frame is not to be decoded in vain again and again.
-    if let Some(ring) = full_ring(snapshot, state) {
+    if let Some(ring) = full_ring(snapshot, state)
+        && ring.room() < PIECE as u64
+    {
         return Err(ring);
     }
     connection.add_received(state, &inputs.ledger, 0);

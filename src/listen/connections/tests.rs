@@ -1,8 +1,8 @@
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::super::framing::Protocol;
 use super::super::Kind;
+use super::super::framing::Protocol;
 use super::*;
 use crate::ledger::{self, BYTES, Writer};
 use crate::sys::{cookie, memfd};
@@ -52,7 +52,14 @@ impl Worker {
         let listener = self.ledger.object(ledger::Kind::Listener, "l").unwrap();
         let socket = client.socket.try_clone().unwrap();
         let (cookie, slot) = (client.cookie, client.slot);
-        let connection = Connection::new(cookie, slot, (Kind::Tcp, Protocol::Line), ("l", listener), socket, true);
+        let connection = Connection::new(
+            cookie,
+            slot,
+            (Kind::Tcp, Protocol::Line),
+            ("l", listener),
+            socket,
+            true,
+        );
         self.connections.insert(Arc::new(connection.unwrap()));
     }
 
