@@ -62,6 +62,8 @@ pub struct Config {
 pub struct Input {
     /// The longest line, in bytes.
     pub max_line: usize,
+    /// The longest pickle, in bytes, without the length before it.
+    pub max_frame: usize,
     /// How many connections there may be; when it is reached, accepting pauses.
     pub max_connections: usize,
     /// After how long a silent connection is closed; `None`: never.

@@ -40,6 +40,22 @@ pub struct Intake {
     pub rejected: Rejected,
 }
 
+/// Whole lines, and what was refused on the way to them.
+#[derive(Clone, Copy, Debug)]
+pub struct Lines<'a> {
+    /// Each ends in a newline.
+    pub text: &'a [u8],
+    /// What came beside them and never was a line, by the number of its reason: each counts as a line in.
+    pub refused: &'a [u64; Reason::COUNT],
+}
+
+impl<'a> From<&'a [u8]> for Lines<'a> {
+    fn from(text: &'a [u8]) -> Lines<'a> {
+        let refused = &[0; Reason::COUNT];
+        Lines { text, refused }
+    }
+}
+
 /// Whether a sender can be made to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
@@ -73,16 +89,20 @@ impl Intake {
 
     /// Takes whole lines: all of them are placed and counted, in one commit with what `also` adds to it; or, when a queue that doesn't
     /// drop has no room, nothing happened and that ring is returned.
-    pub fn feed(
+    pub fn feed<'a>(
         &self,
         snapshot: &Snapshot,
         batch: &mut Batch,
         writer: &mut Writer,
         origin: Origin<'_>,
-        lines: &[u8],
+        lines: impl Into<Lines<'a>>,
         also: impl FnOnce(&mut Writer),
     ) -> Result<(), Arc<Ring>> {
         let now_ms = now_ms();
+        let Lines {
+            text: lines,
+            refused,
+        } = lines.into();
         batch.run(
             &snapshot.table,
             &snapshot.rules,
@@ -108,7 +128,7 @@ impl Intake {
             writer.add(queue.counts(), reason, dropped);
             append.publish(writer, now_ms);
         }
-        count(snapshot, batch, writer, origin.listener);
+        count(snapshot, batch, writer, origin.listener, refused);
         also(writer);
         writer.commit();
         appends.into_iter().for_each(|(_, append)| append.finish());
@@ -170,10 +190,18 @@ fn push(
     dropped
 }
 
-fn count(snapshot: &Snapshot, batch: &Batch, writer: &mut Writer, listener: Object) {
-    writer.add(listener, Count::Lines, batch.lines());
+fn count(
+    snapshot: &Snapshot,
+    batch: &Batch,
+    writer: &mut Writer,
+    listener: Object,
+    refused: &[u64; Reason::COUNT],
+) {
+    let lines = batch.lines() + refused.iter().sum::<u64>();
+    writer.add(listener, Count::Lines, lines);
     for reason in Reason::ALL {
-        writer.add(listener, reason, batch.rejected()[reason as usize]);
+        let at = reason as usize;
+        writer.add(listener, reason, batch.rejected()[at] + refused[at]);
     }
     let mut blocked = 0;
     for (rule, lines) in batch.blocked() {

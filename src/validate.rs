@@ -76,11 +76,18 @@ pub enum Reason {
     TooLong,
     /// The stream ended within the line. Counted by the listener: the pipeline sees whole lines only.
     Unterminated,
+    /// A pickle that can't be decoded, or holds more than data. One for all that is in it. Like the next two it never gets to
+    /// the pipeline.
+    Pickle,
+    /// An item of a pickle that is no `(name, (timestamp, value))`.
+    PickleItem,
+    /// A frame over the limit: the connection ends with it.
+    Frame,
 }
 
 impl Reason {
     /// All reasons, each at its own index.
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 12] = [
         Reason::Fields,
         Reason::Value,
         Reason::Nan,
@@ -90,6 +97,9 @@ impl Reason {
         Reason::Metrics20,
         Reason::TooLong,
         Reason::Unterminated,
+        Reason::Pickle,
+        Reason::PickleItem,
+        Reason::Frame,
     ];
     /// How many there are.
     pub const COUNT: usize = Reason::ALL.len();
@@ -106,6 +116,9 @@ impl Reason {
             Reason::Metrics20 => "metrics20",
             Reason::TooLong => "too-long",
             Reason::Unterminated => "unterminated",
+            Reason::Pickle => "pickle",
+            Reason::PickleItem => "pickle-item",
+            Reason::Frame => "frame",
         }
     }
 }

@@ -221,6 +221,7 @@ fn defaults() {
         config.input,
         Input {
             max_line: 16384,
+            max_frame: 1 << 20,
             max_connections: 65536,
             idle_timeout: None
         }
@@ -278,6 +279,11 @@ fn everything_that_can_be_said_arrives() {
             kind: ListenerKind::Line,
             address: ListenAddress::Unix(folder.join("line.sock")),
         },
+        listener(ListenerKind::Pickle, "tcp://0.0.0.0:2004"),
+        Listener {
+            kind: ListenerKind::Pickle,
+            address: ListenAddress::Unix(folder.join("pickle.sock")),
+        },
         listener(ListenerKind::Http, "tcp://[::1]:8081"),
     ];
     assert_eq!(config.listen, expected);
@@ -297,6 +303,7 @@ fn everything_that_can_be_said_arrives() {
     assert_eq!(config.state, state);
     let input = Input {
         max_line: 4096,
+        max_frame: 4 << 20,
         max_connections: 1000,
         idle_timeout: Some(Duration::from_secs(3600)),
     };

@@ -21,6 +21,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Shorter than 64 bytes no real line is; longer than a read buffer none can be found whole.
 const MAX_LINE: RangeInclusive<u64> = 64..=256 << 10;
+/// A frame is in memory as a whole, and is decoded in one go; it has 100,000 points at most.
+const MAX_FRAME: RangeInclusive<u64> = 1 << 10..=16 << 20;
 /// Each connection is a descriptor in the worker and one in the supervisor.
 const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=262_144;
 const IDLE_TIMEOUT: RangeInclusive<Duration> = SECOND..=Duration::from_secs(30 * 86_400);
@@ -202,9 +204,13 @@ fn input(report: &mut Report, root: &Section) -> (Input, Rules) {
         .value("max_line")
         .and_then(|value| value.size(report, &MAX_LINE));
     let max_line = max_line.unwrap_or(16 << 10) as usize;
+    let max_frame = section
+        .value("max_frame")
+        .and_then(|value| value.size(report, &MAX_FRAME));
     let max_connections = section.value("max_connections");
     let input = Input {
         max_line,
+        max_frame: max_frame.unwrap_or(1 << 20) as usize,
         max_connections: max_connections
             .and_then(|value| value.number(report, &MAX_CONNECTIONS))
             .unwrap_or(65_536),

@@ -14,8 +14,8 @@ pub(super) const ROOT: &[&str] = &[
 ];
 pub(super) const SUPERVISOR: &[&str] = &["control", "ready_timeout", "probation", "stop_timeout"];
 pub(super) const STATE: &[&str] = &["path", "synchronous", "max_size", "events_kept"];
-pub(super) const LISTEN: &[&str] = &["line", "http"];
-pub(super) const INPUT: &[&str] = &["max_line", "max_connections", "idle_timeout"];
+pub(super) const LISTEN: &[&str] = &["line", "pickle", "http"];
+pub(super) const INPUT: &[&str] = &["max_line", "max_frame", "max_connections", "idle_timeout"];
 pub(super) const VALIDATION: &[&str] = &["level", "level_m20", "clean_dots", "sort_tags"];
 pub(super) const LOG: &[&str] = &["level", "format"];
 pub(super) const INSTRUMENTATION: &[&str] = &["prefix", "interval"];

@@ -101,10 +101,12 @@ pub(super) fn assemble(
         connections: Connections::default(),
         limits: Limits {
             max_line: config.input.max_line,
+            max_frame: config.input.max_frame,
             max_connections: max_connections(&config),
             idle_timeout: config.input.idle_timeout,
         },
         waiting: AtomicUsize::new(0),
+        frames: AtomicUsize::new(0),
         stopping: watch::Sender::new(false),
     });
     let listeners = offered

@@ -13,7 +13,8 @@ use crate::destination::{Destination, has_cookie};
 use crate::handover::{Generation, Item, Registry};
 use crate::ledger::{Count, Ledger, Object, Slot};
 use crate::listen::{
-    Connection, Inputs, Kind, Listener, Lost, accept, read_datagrams, read_stream,
+    Connection, Inputs, Kind, Listener, Lost, Protocol, accept, place_inherited, read_datagrams,
+    read_stream,
 };
 use crate::spool::Spool;
 use crate::sys::{self, Watched};
@@ -117,7 +118,8 @@ impl Relay {
             return Err(broken("not a connection"));
         };
         let slot = Slot::from_number(*slot).ok_or_else(|| broken("a slot out of range"))?;
-        if self.ledger.stream(slot).0 != *cookie {
+        let (owner, offset) = self.ledger.stream(slot);
+        if owner != *cookie {
             let _gone = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
             self.registry.release(*cookie);
             return Ok(None);
@@ -127,10 +129,21 @@ impl Relay {
         } else {
             Kind::Unix
         };
+        let protocol = match offset.pickle {
+            true => Protocol::Pickle,
+            false => Protocol::Line,
+        };
         let object = self
             .ledger
             .object(crate::ledger::Kind::Listener, listener)?;
-        let connection = Connection::new(*cookie, slot, kind, (listener, object), socket, true)?;
+        let connection = Connection::new(
+            *cookie,
+            slot,
+            (kind, protocol),
+            (listener, object),
+            socket,
+            true,
+        )?;
         let connection = Arc::new(connection);
         self.inputs.connections.insert(connection.clone());
         Ok(Some(connection))
@@ -184,6 +197,12 @@ impl Relay {
                     lane.writer
                         .set_offset(connection.slot, connection.offset(&state));
                     lane.writer.commit();
+                    drop(state);
+                    if connection.protocol == Protocol::Pickle {
+                        // Its task hears of it, and ends it.
+                        let socket = connection.socket.get_ref();
+                        let _gone = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+                    }
                 }
                 Err(error) => {
                     tracing::error!(peer = connection.peer, %error, "its stream can't be found again");
@@ -242,6 +261,8 @@ impl Relay {
         self.serving.store(true, Ordering::SeqCst);
         self.inputs.gate.open();
         self.spool.open();
+        let inputs = self.inputs.clone();
+        self.runtime.spawn(async move { place_inherited(&inputs) });
         let listeners = lock(&self.listeners);
         if !self.began.swap(true, Ordering::SeqCst) {
             listeners
