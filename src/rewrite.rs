@@ -177,13 +177,7 @@ fn canonical(old: &str, new: &str, not: &str, max: i64) -> String {
     }
 }
 
-fn replace(
-    name: &[u8],
-    old: &Finder,
-    new: &[u8],
-    max: Option<usize>,
-    to: &mut Vec<u8>,
-) -> bool {
+fn replace(name: &[u8], old: &Finder, new: &[u8], max: Option<usize>, to: &mut Vec<u8>) -> bool {
     let mut copied = 0;
     let found = old.find_iter(name).take(max.unwrap_or(usize::MAX));
     for at in found {
