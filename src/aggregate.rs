@@ -14,7 +14,7 @@ mod tests;
 mod windows;
 
 pub use closed::Closed;
-pub use rule::{BadAggregation, Rule};
+pub use rule::{BadAggregation, Rule, canonical};
 pub use saved::{Malformed, Merged, Saved};
 pub use windows::{Flushed, Gone, Limits, Windows};
 

@@ -169,7 +169,8 @@ impl Rewriter {
     }
 }
 
-fn canonical(old: &str, new: &str, not: &str, max: i64) -> String {
+/// The canonical text of a rewriter, whether it can be compiled or not.
+pub fn canonical(old: &str, new: &str, not: &str, max: i64) -> String {
     let text = format!("{} {} {max}", quoted(old), quoted(new));
     match not {
         "" => text,

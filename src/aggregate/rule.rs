@@ -136,7 +136,8 @@ impl Rule {
     }
 }
 
-fn canonical(
+/// The canonical text of an aggregator, whether it can be compiled or not.
+pub fn canonical(
     function: Function,
     patterns: &Patterns,
     format: &str,
