@@ -17,13 +17,8 @@ pub(super) fn order(report: &mut Report, root: &Section) -> Option<usize> {
     let section = root.section(&mut Report::new(""), "validation", keys::VALIDATION);
     let order = section.value("order");
     let order = order.and_then(|value| value.flag(report)).unwrap_or(false);
-    let value = section.value("order_names");
-    let names = value
-        .as_ref()
-        .and_then(|value| value.number(report, &ORDER_NAMES));
-    if let Some(value) = value.filter(|_| names.is_some() && !order) {
-        value.refuse(report, "needs order = true");
-    }
+    let names = section.value("order_names");
+    let names = names.and_then(|value| value.number(report, &ORDER_NAMES));
     order.then(|| names.unwrap_or(1_000_000))
 }
 
