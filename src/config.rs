@@ -11,6 +11,7 @@ mod memory;
 mod problem;
 mod read;
 mod routes;
+mod rules;
 mod state;
 
 pub use keys::keys;
@@ -39,12 +40,20 @@ pub struct Config {
     pub input: Input,
     /// What a line must hold to.
     pub rules: validate::Rules,
+    /// Of how many names the last timestamp is kept, so that older points can be refused; `None`: none are refused.
+    pub order: Option<usize>,
     /// What to log, and how.
     pub log: Log,
     /// Baton's own metrics; `None` when they are off.
     pub instrumentation: Option<Instrumentation>,
     /// Each is a rule that `route::BlockRule::parse` reads.
     pub blocklist: Vec<String>,
+    /// In order. All can be compiled.
+    pub rewriters: Vec<spec::Rewriter>,
+    /// In order. All can be compiled, and no two have the same text.
+    pub aggregations: Vec<spec::Aggregation>,
+    /// How many windows the aggregations may have open.
+    pub max_windows: usize,
     /// Whether only the first route that matches takes a line.
     pub first_only: bool,
     /// In order.

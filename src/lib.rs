@@ -24,6 +24,11 @@ pub mod listen;
 pub mod decode;
 pub mod validate;
 
+// What it is called from here on, and what is computed of it.
+pub mod aggregate;
+pub mod rewrite;
+pub mod template;
+
 // Who takes it.
 pub mod route;
 

@@ -9,21 +9,34 @@
 //! ```
 
 mod address;
+mod aggregation;
 mod destination;
 mod draft;
 mod nearest;
+mod rewriter;
 mod spool;
 mod units;
 mod words;
 
 pub use address::{Address, BadAddress};
+pub use aggregation::{Aggregation, AggregationDraft, seconds_within};
 pub use destination::{BadDestination, Destination, Full};
 pub use draft::{BadOption, Draft, OPTIONS};
 pub use nearest::nearest;
+pub use rewriter::Rewriter;
 pub use spool::{BadReplayFrom, Replay, ReplayFrom, Spool, SpoolFull};
 pub use units::{BadUnit, ByteSize, duration_within, parse_duration, show_duration, size_within};
 
 use crate::route::{Patterns, RouteKind};
+
+/// Something about a rule that can be run and is most likely not meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The key that it is about, as the config file has it.
+    pub key: &'static str,
+    /// What will happen.
+    pub message: String,
+}
 
 /// The options that say which names are taken, as they are written: all that are set must hold.
 pub const PATTERNS: &[&str] = &["prefix", "notPrefix", "sub", "notSub", "regex", "notRegex"];

@@ -2,6 +2,7 @@
 
 pub mod name;
 pub mod number;
+pub mod order;
 pub mod tags;
 
 /// How strictly a name is judged, for names that are not Metrics 2.0.

@@ -86,7 +86,7 @@ macro_rules! bad {
 }
 
 bad! {
-    bad_addresses bad_blocklist bad_regex bad_routes claimed_twice duplicate_keys long_socket_path not_toml
+    bad_addresses bad_blocklist bad_regex bad_routes bad_rules claimed_twice duplicate_keys long_socket_path not_toml
     one_bracket_route out_of_range unknown_keys wrong_types
 }
 
@@ -106,7 +106,7 @@ fn every_bad_config_is_a_test() {
 
 #[test]
 fn warnings_do_not_refuse_a_config() {
-    for name in ["circle", "no_line_listener"] {
+    for name in ["circle", "no_line_listener", "rules"] {
         let path = configs("warned").join(format!("{name}.toml"));
         let config = Config::load(&path).unwrap();
         assert_said(&path, &config.warnings, "#?");
@@ -192,6 +192,7 @@ fn the_examples_comments_are_the_defaults() {
     );
 
     let table = text.split("# [[route.destination]]").nth(1).unwrap();
+    let table = table.split("# [[").next().unwrap();
     let table: Vec<&str> = table
         .lines()
         .filter_map(|line| line.strip_prefix("# "))
@@ -210,6 +211,36 @@ fn the_examples_comments_are_the_defaults() {
     let shown = compile(&format!("{head}{table}")).unwrap();
     let bare = compile(&format!("{head}address = \"graphite.example.org:2003\"")).unwrap();
     assert_eq!(shown.routes, bare.routes);
+}
+
+/// A rewriter and an aggregation have few defaults; what the example shows of them makes sense.
+#[test]
+fn the_examples_rules_compile() {
+    let text = fs::read_to_string(repository().join("config.example.toml")).unwrap();
+    let uncommented = |without: &[&str]| {
+        let rules = &text[text.find("# [[rewriter]]").unwrap()..];
+        let lines = rules.lines().filter_map(|line| line.strip_prefix("# "));
+        let is_toml = |line: &&str| line.starts_with("[[") || line.contains(" = ");
+        let lines =
+            lines.filter(|line| is_toml(line) && !without.iter().any(|w| line.starts_with(w)));
+        compile(&lines.collect::<Vec<_>>().join("\n")).unwrap()
+    };
+    let (shown, bare) = (
+        uncommented(&[]),
+        uncommented(&["not", "max", "prefix", "sub", "drop", "cache"]),
+    );
+    let rules = |config: &Config| (config.rewriters.clone(), config.aggregations.clone());
+    assert_eq!(rules(&shown), rules(&bare));
+    assert_eq!((shown.rewriters.len(), shown.aggregations.len()), (1, 1));
+    let warned = |config: &Config| {
+        config
+            .warnings
+            .iter()
+            .map(|w| w.key.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warned(&bare), ["listen", "route"].map(str::to_owned));
+    assert!(warned(&shown).contains(&"aggregation.cache".to_owned()));
 }
 
 #[test]
@@ -245,6 +276,12 @@ fn defaults() {
     };
     assert_eq!(config.instrumentation, Some(instrumentation));
     assert!(config.blocklist.is_empty() && !config.first_only && config.routes.is_empty());
+    assert!(config.rewriters.is_empty() && config.aggregations.is_empty());
+    assert_eq!((config.max_windows, config.order), (1_000_000, None));
+    assert_eq!(
+        compile("validation.order = true").unwrap().order,
+        Some(1_000_000)
+    );
     assert_eq!(config.supervisor.ready_timeout, Duration::from_secs(60));
     assert_eq!(config.supervisor.probation, Duration::from_secs(5));
     assert_eq!(config.supervisor.stop_timeout, Duration::from_secs(20));
@@ -331,6 +368,19 @@ fn everything_that_can_be_said_arrives() {
         ]
     );
     assert!(config.first_only);
+    assert_eq!((config.max_windows, config.order), (5000, Some(20_000)));
+    let shown: Vec<String> = config.rewriters.iter().map(|r| r.to_string()).collect();
+    let expected = [
+        r"/^server\.([^.]+)/ servers.${1}.collectd -1 not=/^coll/",
+        "\"a b\" \"\" 2",
+    ];
+    assert_eq!(shown, expected);
+    let shown: Vec<String> = config.aggregations.iter().map(|a| a.to_string()).collect();
+    let expected = [
+        "percentiles prefix=a notPrefix=b sub=c notSub=d regex=^(e) notRegex=f$ all.${1} 60 120 dropRaw=true",
+        "sum all 10 20",
+    ];
+    assert_eq!(shown, expected);
 
     let route = &config.routes[0];
     assert_eq!(

@@ -11,7 +11,7 @@ use super::state::{self, Taken};
 use super::{
     Config, Input, Instrumentation, ListenAddress, Log, LogFormat, LogLevel, Problems, Supervisor,
 };
-use super::{keys, memory, routes};
+use super::{keys, memory, routes, rules};
 use crate::route::BlockRule;
 use crate::spec::one_line;
 use crate::validate::{Level, LevelM20, Rules};
@@ -98,12 +98,16 @@ pub(super) fn compile(
     let listen = listen::compile(&mut report, &root, folder);
     let supervisor = supervisor(&mut report, &root, folder, surroundings, &listen);
     let (input, rules) = input(&mut report, &root);
+    let order = rules::order(&mut report, &root);
     let log = log(&mut report, &root);
     let instrumentation = instrumentation(&mut report, &root);
     let blocklist = blocklist(&mut report, &root);
     let first_only = root
         .value("first_only")
         .and_then(|value| value.flag(&mut report));
+    let rewriters = rules::rewriters(&mut report, &root);
+    let aggregations = rules::aggregations(&mut report, &root);
+    let max_windows = rules::max_windows(&mut report, &root);
     let routes = routes::compile(&mut report, &root, folder);
     let taken = Taken::by(&report, &path, supervisor.as_ref(), &listen, &routes);
     let state = state::compile(&mut report, &root, folder, surroundings, &taken);
@@ -115,9 +119,13 @@ pub(super) fn compile(
             listen: listen.into_iter().map(|placed| placed.listener).collect(),
             input,
             rules,
+            order,
             log,
             instrumentation,
             blocklist,
+            rewriters,
+            aggregations,
+            max_windows,
             first_only: first_only.unwrap_or(false),
             routes: routes.into_iter().map(|(route, _)| route).collect(),
             supervisor,
