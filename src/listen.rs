@@ -8,6 +8,7 @@ mod connection;
 mod connections;
 mod frames;
 mod framing;
+mod notes;
 mod stream;
 mod udp;
 

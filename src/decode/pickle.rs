@@ -8,7 +8,9 @@
 
 mod literal;
 mod machine;
+mod node;
 mod points;
+mod program;
 
 use machine::{Machine, Value};
 pub use points::{Bad, Fault, Points};

@@ -8,9 +8,8 @@ use std::sync::atomic::Ordering;
 
 use super::connection::State;
 use super::framing::{Framing, Protocol};
-use super::stream::{
-    PIECE, Step, end, full_ring, note_rejection, note_sample, origin, remember, unread,
-};
+use super::notes::{note_rejection, note_sample};
+use super::stream::{PIECE, Step, end, full_ring, origin, remember, unread};
 use super::{Connection, Inputs};
 use crate::decode::frames::{self, HEAD};
 use crate::decode::pickle::{Bad, Decoder, Fault};

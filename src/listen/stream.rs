@@ -11,10 +11,11 @@ use tokio::time::timeout;
 
 use super::connection::State;
 use super::framing::{Framing, Protocol};
+use super::notes::{note_rejection, note_sample};
 use super::{Connection, Inputs, Kind, frames};
 use crate::decode::line::looks_like;
 use crate::gate::{Lane, READ};
-use crate::intake::{Origin, Patience, Snapshot, now_ms, printable};
+use crate::intake::{Origin, Patience, Snapshot};
 use crate::ledger::Count;
 use crate::pipeline::Batch;
 use crate::queue::Ring;
@@ -395,28 +396,6 @@ pub(super) fn full_ring(snapshot: &Snapshot, state: &State) -> Option<Arc<Ring>>
         .iter()
         .find_map(|at| snapshot.queues[*at].holds_senders())
         .cloned()
-}
-
-#[cold]
-pub(super) fn note_rejection(connection: &Connection, reason: Reason, line: &[u8]) {
-    tracing::info!(
-        listener = connection.listener,
-        peer = connection.peer,
-        reason = reason.as_str(),
-        looks_like = match connection.protocol {
-            Protocol::Line => looks_like(line).unwrap_or("a bad line"),
-            Protocol::Pickle => "a pickle",
-        },
-        line = printable(line),
-        "the first rejected line of this connection"
-    );
-}
-
-/// Notes a rejected line that no batch has seen.
-#[cold]
-pub(super) fn note_sample(inputs: &Inputs, connection: &Connection, reason: Reason, line: &[u8]) {
-    let rejected = &inputs.intake.rejected;
-    rejected.add(reason.as_str(), line, origin(connection), now_ms());
 }
 
 /// The end of a stream: what isn't a whole line is not a line.

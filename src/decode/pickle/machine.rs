@@ -1,5 +1,7 @@
 //! The stack machine that runs a pickle (Python's `pickletools` describes the opcodes).
 
+use super::node::{Cell, Node, depth};
+use super::program::{Program, Text};
 use super::{MAX_DEPTH, MAX_ITEMS, Refused, literal};
 
 /// Values on the stack: all items of the list at once, and a little more.
@@ -12,8 +14,10 @@ const MAX_CELLS: usize = 2 * MAX_ITEMS;
 const MAX_MEMO: usize = 4 * MAX_ITEMS;
 /// Containers are begun by marks, so more open ones make no sense.
 const MAX_MARKS: usize = MAX_DEPTH as usize + 1;
-/// What is kept allocated for the next pickle: enough for the usual 500 points.
-const KEEP: usize = 4096;
+/// What is kept allocated for the next pickle, of each: enough for all but the largest.
+const KEEP: usize = 1 << 15;
+/// Numbers of the memo that may be left out.
+const GAP: usize = 4096;
 /// No cell.
 const END: u32 = u32::MAX;
 
@@ -40,35 +44,6 @@ pub(super) enum Value {
     Other(u8),
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Text {
-    at: u32,
-    len: u32,
-}
-
-impl Text {
-    pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
-        &bytes[self.at as usize..][..self.len as usize]
-    }
-}
-
-/// A list or tuple. Points have two elements, so two have their place here; those of longer ones are a chain.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) len: u32,
-    pub(super) first: [Value; 2],
-    pub(super) chain: u32,
-    last: u32,
-    depth: u8,
-    is_list: bool,
-}
-
-#[derive(Debug)]
-struct Cell {
-    value: Value,
-    next: u32,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Machine {
     stack: Vec<Value>,
@@ -82,12 +57,6 @@ pub(super) struct Machine {
     pub(super) made: Vec<u8>,
     /// The longest text that may be part of a line.
     pub(super) longest: usize,
-}
-
-/// The pickle, and how far it was read.
-struct Program<'a> {
-    bytes: &'a [u8],
-    at: usize,
 }
 
 impl Machine {
@@ -489,7 +458,7 @@ impl Machine {
             }
             None if index < MAX_MEMO => {
                 // Numbers that are left out cost memory.
-                if index > 2 * self.memo.len() + KEEP {
+                if index > 2 * self.memo.len() + GAP {
                     return Err(Refused::Memo);
                 }
                 self.memo.resize(index, Value::Unset);
@@ -507,57 +476,5 @@ impl Machine {
             None | Some(Value::Unset) => Err(Refused::Memo),
             Some(value) => self.push(*value),
         }
-    }
-}
-
-fn depth(nodes: &[Node], value: &Value) -> u8 {
-    match value {
-        Value::Node(node) => nodes[*node as usize].depth,
-        Value::Other(depth) => *depth,
-        Value::EmptyTuple => 1,
-        _ => 0,
-    }
-}
-
-impl Program<'_> {
-    #[inline]
-    fn byte(&mut self) -> Result<u8, Refused> {
-        let byte = *self.bytes.get(self.at).ok_or(Refused::Cut)?;
-        self.at += 1;
-        Ok(byte)
-    }
-
-    #[inline]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Refused> {
-        let array = *self.bytes[self.at..].first_chunk().ok_or(Refused::Cut)?;
-        self.at += N;
-        Ok(array)
-    }
-
-    /// A length that must not be negative.
-    fn length_i32(&mut self) -> Result<u64, Refused> {
-        let length = i32::from_le_bytes(self.array()?);
-        u64::try_from(length).map_err(|_| Refused::Cut)
-    }
-
-    #[inline]
-    fn text(&mut self, len: u64) -> Result<Text, Refused> {
-        if len > (self.bytes.len() - self.at) as u64 {
-            return Err(Refused::Cut);
-        }
-        let text = Text {
-            at: self.at as u32,
-            len: len as u32,
-        };
-        self.at += len as usize;
-        Ok(text)
-    }
-
-    /// An argument that ends with a newline.
-    fn line(&mut self) -> Result<Text, Refused> {
-        let len = memchr::memchr(b'\n', &self.bytes[self.at..]).ok_or(Refused::Cut)?;
-        let line = self.text(len as u64)?;
-        self.at += 1;
-        Ok(line)
     }
 }
