@@ -26,6 +26,7 @@ pub mod validate;
 
 // What it is called from here on, and what is computed of it.
 pub mod aggregate;
+pub mod aggregating;
 pub mod rewrite;
 pub mod template;
 

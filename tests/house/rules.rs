@@ -58,6 +58,7 @@ pub const ROOMS: &[Room] = &[
     // The line that a metric walks.
     room(20, "pipeline").pure(),
     room(20, "spec").pure(),
+    room(20, "aggregating").only(&["aggregate"]).pure(),
     // The edges.
     room(30, "gate"),
     room(31, "intake"),
