@@ -22,7 +22,7 @@ use crate::intake::{Intake, Snapshot};
 use crate::ledger::{self, Kind, Ledger};
 use crate::listen::{Connections, Inputs, Limits, Listener};
 use crate::queue::{self, Policy, Queue, WhenFull};
-use crate::route::{BlockRule, Matcher, Table, TableRoute};
+use crate::route::{BlockRule, Chooser, Matcher, Table, TableRoute};
 use crate::spec::{self, Full, Replay};
 use crate::spool::{self, Spool};
 use crate::state;
@@ -229,9 +229,12 @@ impl Builder<'_> {
                 self.note_resize(&destination);
                 destinations.push(destination);
             }
+            let members = route.members(destinations.len() - takers.len());
+            let chooser = Chooser::new(route.kind, members, route.choice.options())
+                .map_err(|e| invalid(e.to_string()))?;
             routes.push(TableRoute {
                 key: route.key.clone(),
-                kind: route.kind,
+                chooser,
                 matcher: Matcher::new(&route.patterns).map_err(|e| invalid(e.to_string()))?,
                 destinations: takers,
             });
