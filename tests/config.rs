@@ -407,7 +407,10 @@ fn everything_that_can_be_said_arrives() {
     };
     assert_eq!((hashed.kind, hashed.choice), (RouteKind::CarbonCh, choice));
     let members = hashed.members(4);
-    assert_eq!((members[2].destination, &members[2].host[..]), (6, "2001:db8::1"));
+    assert_eq!(
+        (members[2].destination, &members[2].host[..]),
+        (6, "2001:db8::1")
+    );
     assert!(
         hashed.to_string().starts_with(
             "carbon_ch hashed replication=2 hash_tags=false dynamic=true failback=30s  10.0.0.1:2003:a id="

@@ -2,8 +2,15 @@
 //! whole processes and real sockets, with the books checked at the end of every test.
 #![allow(missing_docs)]
 
+#[path = "routes/kinds.rs"]
+mod kinds;
 #[path = "routes/moves.rs"]
 mod moves;
+#[path = "inputs/relay.rs"]
+#[expect(dead_code, reason = "each of the test programs uses a part of it")]
+mod relay;
+#[path = "routes/store.rs"]
+mod store;
 #[path = "routes/vectors.rs"]
 mod vectors;
 

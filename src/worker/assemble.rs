@@ -7,12 +7,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use super::Begun;
 use super::offered::Offered;
 use super::relay::{Relay, Resized};
+use super::standing::Standing;
 use super::web::Web;
 use crate::config::{self, Config};
 use crate::destination::Destination;
@@ -67,6 +69,7 @@ pub(super) fn assemble(
     let snapshot = Snapshot {
         rules: config.rules.clone(),
         queues: destinations.iter().map(|d| d.queue.clone()).collect(),
+        up: ArcSwap::default(),
         routes: table
             .routes
             .iter()
@@ -112,6 +115,7 @@ pub(super) fn assemble(
         .drain(..)
         .map(|(item, socket)| listener(&ledger, item, socket).map(Arc::new))
         .collect::<io::Result<Vec<_>>>()?;
+    let standing = Standing::new(&config);
     let relay = Arc::new(Relay {
         generation,
         version,
@@ -122,6 +126,7 @@ pub(super) fn assemble(
         registry,
         inputs,
         spool,
+        standing,
         destinations,
         leaving: Mutex::new(leaving),
         listeners: Mutex::new(listeners),
