@@ -117,7 +117,7 @@ impl Chooser {
 
     /// Whether the choice depends on the name alone (and on who accepts it), so that it may be remembered by name.
     pub fn is_fixed(&self) -> bool {
-        !self.kind.asks_who_is_up() && !(self.hash.is_some() && self.options.dynamic)
+        !(self.kind.asks_who_is_up() || self.hash.is_some() && self.options.dynamic)
     }
 
     /// Every position: what `accepting` is where no member has a matcher of its own.

@@ -1,10 +1,11 @@
 //! Who is taken for up: what `failover`, `any_of`, `roundRobin` and `dynamic` hashes choose by.
 //!
-//! A destination that is down for a moment is taken for down, and for up again only after it was up for its route's `failback`. Before its
+//! A destination that is down for a moment is taken for down, and for up again only after it was up for its route's `failback`, or at once
+//! if no other of its route is. Before its
 //! first attempt to connect has ended it keeps the judgement there was: that is in the ledger, so it outlives a worker, and a successor takes
 //! nobody for up who is dead. Once a member of a failover route is taken for down, what is queued for it goes to the one that is chosen now.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -85,7 +86,18 @@ impl Standing {
     /// Judges all of them anew.
     fn look(&self, relay: &Relay) {
         let mut changed = false;
-        for member in lock(&self.members).iter_mut() {
+        let mut members = lock(&self.members);
+        // With nobody else there is no reason to wait for `failback`.
+        let some_up: HashSet<usize> = members
+            .iter()
+            .filter(|member| word(&relay.destinations[member.index]) == UP)
+            .map(|member| member.route)
+            .collect();
+        for member in members.iter_mut() {
+            let failback = match some_up.contains(&member.route) {
+                true => member.failback,
+                false => Duration::ZERO,
+            };
             let destination = &relay.destinations[member.index];
             let (state, now) = (destination.health().state, Instant::now());
             match state {
@@ -94,7 +106,7 @@ impl Standing {
             }
             let down_for = member.down_since.map(|since| now - since);
             let was = word(destination);
-            let is = judge(was, state, down_for, now_ms(), member.failback);
+            let is = judge(was, state, down_for, now_ms(), failback);
             if is == was {
                 continue;
             }
@@ -114,7 +126,7 @@ impl Standing {
         if changed {
             let judged = |d: &Arc<Destination>| word(d) == UP;
             let mut up: Vec<bool> = vec![true; relay.destinations.len()];
-            for member in lock(&self.members).iter() {
+            for member in members.iter() {
                 up[member.index] = judged(&relay.destinations[member.index]);
             }
             relay.inputs.intake.snapshot.load().up.store(Arc::new(up));
@@ -242,8 +254,8 @@ impl Moving {
             Ok(Ok(lines)) => {
                 if lines > 0 {
                     tracing::info!(from, to = self.to, lines, "what was queued was moved");
+                    return false;
                 }
-                return false;
             }
             Ok(Err(error)) if error != RESTART => {
                 tracing::warn!(from, to = self.to, error, "what is queued can't be moved");
