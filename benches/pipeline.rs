@@ -3,7 +3,9 @@
 
 use baton::{
     pipeline::Batch,
-    route::{BlockRule, Matcher, Patterns, RouteKind, Table, TableRoute},
+    route::{
+        BlockRule, ChoiceOptions, Chooser, Matcher, Member, Patterns, RouteKind, Table, TableRoute,
+    },
     validate::Rules,
 };
 use divan::{Bencher, counter::ItemsCount};
@@ -56,7 +58,12 @@ fn table(prefixes: &[&str], blocklist: &[&str]) -> Table {
         .enumerate()
         .map(|(index, prefix)| TableRoute {
             key: index.to_string(),
-            kind: RouteKind::SendAllMatch,
+            chooser: Chooser::new(
+                RouteKind::SendAllMatch,
+                vec![Member::to(index)],
+                ChoiceOptions::default(),
+            )
+            .unwrap(),
             matcher: matcher(prefix),
             destinations: vec![(index, matcher(""))],
         });

@@ -4,6 +4,7 @@
 //! and durations lie in their ranges, and no two things claim the same address, path, key or id.
 //! Nothing in a file is accepted and then ignored.
 
+mod choice;
 mod compile;
 mod keys;
 mod listen;

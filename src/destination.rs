@@ -42,6 +42,8 @@ pub struct Destination {
     draining: AtomicBool,
     /// It was given up: nothing is connected or sent any more.
     gone: AtomicBool,
+    /// It may not connect: what is queued is being moved elsewhere.
+    held: AtomicBool,
     /// Woken when something outside has changed what the task has to do.
     changed: Notify,
 }
@@ -123,6 +125,7 @@ impl Destination {
             }),
             draining: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             changed: Notify::new(),
         }
     }
@@ -185,6 +188,19 @@ impl Destination {
         self.close(&mut link);
         self.changed.notify_one();
         true
+    }
+
+    /// Keeps it from connecting, while what is queued is moved elsewhere. False: it is connected, or isn't a peer.
+    pub fn hold(&self) -> bool {
+        let link = self.link();
+        let may = link.socket.is_none() && matches!(self.spec.address, Address::Tcp { .. });
+        self.held.store(may, Ordering::SeqCst);
+        may
+    }
+
+    /// Lets it connect again.
+    pub fn let_go(&self) {
+        self.held.store(false, Ordering::SeqCst);
     }
 
     /// Gives up what isn't acknowledged and the connection, for good. Returns the lines dropped; `None`: the gate is closed.

@@ -3,6 +3,7 @@
 mod rejected;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -11,7 +12,7 @@ use crate::gate::Lane;
 use crate::ledger::{Count, DropReason, Object, Writer};
 use crate::pipeline::Batch;
 use crate::queue::{Append, Queue, Ring};
-use crate::route::Table;
+use crate::route::{Moment, Table};
 use crate::validate::{Reason, Rules};
 
 pub use rejected::{Rejected, Sample, printable};
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub rules: Rules,
     /// The queue of each destination.
     pub queues: Vec<Arc<Queue>>,
+    /// Which of them are taken for up, by those routes that ask.
+    pub up: ArcSwap<Vec<bool>>,
     /// The ledger's object of each route.
     pub routes: Vec<Object>,
     /// The ledger's object of each blocklist rule.
@@ -38,6 +41,8 @@ pub struct Intake {
     pub snapshot: ArcSwap<Snapshot>,
     /// The last rejected lines.
     pub rejected: Rejected,
+    /// Counts batches.
+    turns: AtomicU64,
 }
 
 /// Whole lines, and what was refused on the way to them.
@@ -84,6 +89,7 @@ impl Intake {
         Intake {
             snapshot: ArcSwap::from_pointee(snapshot),
             rejected: Rejected::default(),
+            turns: AtomicU64::new(0),
         }
     }
 
@@ -103,10 +109,16 @@ impl Intake {
             text: lines,
             refused,
         } = lines.into();
-        batch.run(
+        let up = snapshot.up.load();
+        let moment = Moment {
+            up: &up,
+            turn: self.turns.fetch_add(1, Ordering::Relaxed),
+        };
+        batch.run_at(
             &snapshot.table,
             &snapshot.rules,
             (now_ms / 1000) as u32,
+            &moment,
             lines,
         );
         let mut appends = lock_queues(snapshot, batch);

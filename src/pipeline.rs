@@ -12,7 +12,7 @@ mod placing;
 use std::ops::Range;
 
 use crate::{
-    route::{Subject, Table},
+    route::{Moment, Subject, Table},
     validate::{Reason, Rules},
 };
 use judge::{Scratch, Verdict};
@@ -81,6 +81,21 @@ impl Batch {
     /// # Panics
     /// If the input is over 1 GiB, or an index in the table is not below its number of destinations.
     pub fn run(&mut self, table: &Table, rules: &Rules, now: u32, input: &[u8]) {
+        self.run_at(table, rules, now, &Moment::default(), input);
+    }
+
+    /// The same, where routes ask who is up and whose turn it is.
+    ///
+    /// # Panics
+    /// As [`Batch::run`].
+    pub fn run_at(
+        &mut self,
+        table: &Table,
+        rules: &Rules,
+        now: u32,
+        moment: &Moment<'_>,
+        input: &[u8],
+    ) {
         // Positions are 32-bit, and a changed line can be twice as long as it was.
         assert!(input.len() <= 1 << 30, "a batch is at most 1 GiB");
         self.lines = 0;
@@ -90,17 +105,24 @@ impl Batch {
         self.placing.begin(table);
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', input) {
-            self.line(table, rules, now, input, start..end);
+            self.line(table, rules, (now, moment), input, start..end);
             start = end + 1;
         }
         if start < input.len() {
-            self.line(table, rules, now, input, start..input.len());
+            self.line(table, rules, (now, moment), input, start..input.len());
         }
         self.placing.finish();
     }
 
     #[inline]
-    fn line(&mut self, table: &Table, rules: &Rules, now: u32, input: &[u8], range: Range<usize>) {
+    fn line(
+        &mut self,
+        table: &Table,
+        rules: &Rules,
+        (now, moment): (u32, &Moment<'_>),
+        input: &[u8],
+        range: Range<usize>,
+    ) {
         let line = &input[range.clone()];
         let ended = range.end < input.len();
         let verdict = match judge::canonical(rules, line) {
@@ -120,7 +142,7 @@ impl Batch {
             end: text.end as u32,
             lines: 1,
         };
-        self.placing.take(table, &Subject::new(name), span);
+        self.placing.take(table, &Subject::new(name), moment, span);
     }
 
     #[cold]

@@ -13,7 +13,9 @@ use std::str::FromStr;
 use baton::{
     decode::{line::looks_like, split::Splitter},
     pipeline::Batch,
-    route::{BlockRule, Matcher, Patterns, RouteKind, Table, TableRoute},
+    route::{
+        BlockRule, ChoiceOptions, Chooser, Matcher, Member, Patterns, RouteKind, Table, TableRoute,
+    },
     validate::{Level, LevelM20, Reason, Rules},
 };
 
@@ -42,9 +44,11 @@ fn prefix(prefix: &str) -> Matcher {
 }
 
 fn route(kind: RouteKind, matcher: Matcher, destinations: Vec<(usize, Matcher)>) -> TableRoute {
+    let members = destinations.iter().map(|(to, _)| Member::to(*to));
+    let chooser = Chooser::new(kind, members.collect(), ChoiceOptions::default()).unwrap();
     TableRoute {
         key: "route".to_owned(),
-        kind,
+        chooser,
         matcher,
         destinations,
     }

@@ -13,7 +13,7 @@ use baton::config::{
     LogLevel, Problem, Problems, State, Supervisor, Synchronous, keys,
 };
 use baton::route::{Patterns, RouteKind};
-use baton::spec::{Address, Full, Replay, ReplayFrom, Spool, SpoolFull};
+use baton::spec::{Address, Choice, Full, Replay, ReplayFrom, Spool, SpoolFull};
 use baton::validate::{Level, LevelM20};
 
 fn repository() -> &'static Path {
@@ -86,7 +86,7 @@ macro_rules! bad {
 }
 
 bad! {
-    bad_addresses bad_blocklist bad_regex bad_routes bad_rules claimed_twice duplicate_keys long_socket_path not_toml
+    bad_addresses bad_blocklist bad_choices bad_regex bad_routes bad_rules claimed_twice duplicate_keys long_socket_path not_toml
     one_bracket_route out_of_range unknown_keys wrong_types
 }
 
@@ -106,7 +106,7 @@ fn every_bad_config_is_a_test() {
 
 #[test]
 fn warnings_do_not_refuse_a_config() {
-    for name in ["circle", "no_line_listener", "rules"] {
+    for name in ["alike", "circle", "no_line_listener", "rules"] {
         let path = configs("warned").join(format!("{name}.toml"));
         let config = Config::load(&path).unwrap();
         assert_said(&path, &config.warnings, "#?");
@@ -192,7 +192,8 @@ fn the_examples_comments_are_the_defaults() {
     );
 
     let table = text.split("# [[route.destination]]").nth(1).unwrap();
-    let table = table.split("# [[").next().unwrap();
+    let (table, by_name) = table.split_once("# [[route]]").unwrap();
+    let by_name = by_name.split("# [[").next().unwrap();
     let table: Vec<&str> = table
         .lines()
         .filter_map(|line| line.strip_prefix("# "))
@@ -211,6 +212,14 @@ fn the_examples_comments_are_the_defaults() {
     let shown = compile(&format!("{head}{table}")).unwrap();
     let bare = compile(&format!("{head}address = \"graphite.example.org:2003\"")).unwrap();
     assert_eq!(shown.routes, bare.routes);
+
+    let by_name = by_name
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|line| is_key(line));
+    let by_name: Vec<&str> = by_name.collect();
+    let shown = compile(&format!("[[route]]\n{}", by_name.join("\n"))).unwrap();
+    assert_eq!(shown.routes[0].choice, Choice::default());
 }
 
 /// A rewriter and an aggregation have few defaults; what the example shows of them makes sense.
@@ -445,6 +454,26 @@ fn everything_that_can_be_said_arrives() {
     };
     assert_eq!(route.destinations[5].spool, spool);
     assert_eq!(config.routes[1].kind, RouteKind::SendAllMatch);
+    assert_eq!(config.routes[1].choice, Choice::default());
+    let hashed = &config.routes[2];
+    let choice = Choice {
+        replication: 2,
+        hash_tags: false,
+        dynamic: true,
+        failback: Duration::from_secs(30),
+    };
+    assert_eq!((hashed.kind, hashed.choice), (RouteKind::CarbonCh, choice));
+    let members = hashed.members(4);
+    assert_eq!(
+        (members[2].destination, &members[2].host[..]),
+        (6, "2001:db8::1")
+    );
+    assert!(
+        hashed.to_string().starts_with(
+            "carbon_ch hashed replication=2 hash_tags=false dynamic=true failback=30s  10.0.0.1:2003:a id="
+        ),
+        "{hashed}"
+    );
 }
 
 #[test]

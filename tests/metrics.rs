@@ -12,7 +12,9 @@ use baton::handover::{Generation, Origin};
 use baton::metrics::names::{self, Kind};
 use baton::metrics::{Metric, expand_host, graphite, prometheus};
 use baton::pipeline::Batch;
-use baton::route::{Matcher, Patterns, RouteKind, Table, TableRoute};
+use baton::route::{
+    ChoiceOptions, Chooser, Matcher, Member, Patterns, RouteKind, Table, TableRoute,
+};
 use baton::validate::{Level, LevelM20, Rules};
 use proptest::prelude::*;
 
@@ -289,7 +291,12 @@ fn assert_passes_strict_validation(text: &str) -> Result<(), TestCaseError> {
     let matcher = || Matcher::new(&Patterns::default()).unwrap();
     let route = TableRoute {
         key: "all".to_owned(),
-        kind: RouteKind::SendAllMatch,
+        chooser: Chooser::new(
+            RouteKind::SendAllMatch,
+            vec![Member::to(0)],
+            ChoiceOptions::default(),
+        )
+        .unwrap(),
         matcher: matcher(),
         destinations: vec![(0, matcher())],
     };

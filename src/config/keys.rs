@@ -1,4 +1,4 @@
-use crate::spec::{OPTIONS, PATTERNS};
+use crate::spec::{CHOICE, OPTIONS, PATTERNS};
 
 pub(super) const ROOT: &[&str] = &[
     "blocklist",
@@ -40,7 +40,8 @@ pub(super) fn aggregation() -> Vec<&'static str> {
 
 /// A route's own keys and the patterns that it has like a destination.
 pub(super) fn route() -> Vec<&'static str> {
-    [&["key", "type", "destinations", "destination"], PATTERNS].concat()
+    let own = ["key", "type", "destinations", "destination"];
+    [&own, CHOICE, PATTERNS].concat()
 }
 
 /// Every key there is, by the table that it stands in: the root's name is empty.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::listen::Placed;
 use super::read::{Report, Section, Value};
-use super::{ListenAddress, ListenerKind, compile, keys};
+use super::{ListenAddress, ListenerKind, choice, compile, keys};
 use crate::route::{Patterns, RouteKind};
 use crate::spec::{
     Address, BadOption, ByteSize, Destination, Draft, PATTERNS, Route, check_name, check_pattern,
@@ -64,12 +64,15 @@ fn route(
         .clone()
         .unwrap_or_else(|| format!("line-{}", report.line(section.at)));
     let (destinations, places) = destinations(report, &section, &name, folder, claims);
+    let choice = choice::choice(report, &section, kind);
     let route = Route {
         key: key?,
         kind: kind?,
+        choice,
         patterns,
         destinations,
     };
+    choice::check(report, &section, &route, &places);
     Some((route, places))
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -118,7 +119,7 @@ impl Destination {
             return Ok(None);
         };
         let mut link = self.link();
-        if link.socket.is_some() || self.is_gone() {
+        if link.socket.is_some() || self.is_gone() || self.held.load(Ordering::SeqCst) {
             return Ok(None);
         }
         let cookie = sys::cookie(socket.as_fd())?;

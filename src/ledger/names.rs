@@ -75,8 +75,11 @@ pub enum Count {
     ConnectFailures,
     /// Destination: connections lost.
     Disconnects,
-    /// Destination: lines found in its spool that no route gave it since the service was started: from before, or added by hand.
+    /// Destination: lines found in its spool that no route gave it since the service was started: from before, added by hand, or moved
+    /// from another member of its route that is down.
     Imported,
+    /// Destination: lines that were queued for it, and given to another member of its route since it was down.
+    Moved,
     /// Destination: lines dropped, by reason.
     Dropped(DropReason),
 }
@@ -154,7 +157,7 @@ impl Count {
             Count::UnreadAtStop | Count::ConnectFailures => 5,
             Count::Blocked | Count::Disconnects => 6,
             Count::Unrouted | Count::Imported => 7,
-            Count::Routed => 8,
+            Count::Routed | Count::Moved => 8,
             Count::Copies => 9,
             Count::Rejected(reason) => 16 + reason as usize,
             Count::Dropped(reason) => 16 + reason as usize,
@@ -202,6 +205,8 @@ pub enum Cell {
     SpooledIn = 16,
     /// … and that ever left it for the send ring, or were dropped.
     SpooledOut = 17,
+    /// Send ring: 0: its route takes it for up; else for down, and above 1 it is up since then (ms since 1970).
+    Standing = 18,
 }
 
 impl Cell {

@@ -4,7 +4,7 @@
 //! touches the destinations.
 
 use super::{Placed, Span};
-use crate::route::{Subject, Table, Taker};
+use crate::route::{Moment, Subject, Table, Taker};
 
 /// The outcome of a batch from the blocklist on.
 #[derive(Debug)]
@@ -82,13 +82,13 @@ impl Placing {
 
     /// Takes in the next line: one that may pass, as a span.
     #[inline]
-    pub(super) fn take(&mut self, table: &Table, name: &Subject, line: Span) {
+    pub(super) fn take(&mut self, table: &Table, name: &Subject, moment: &Moment<'_>, line: Span) {
         if let Some(rule) = table.blocked_by(name) {
             self.blocked[rule] += 1;
             return;
         }
         self.takers.clear();
-        table.takers(name, &mut self.takers);
+        table.takers(name, moment, &mut self.takers);
         if self.takers.is_empty() {
             self.unrouted += 1;
             return;

@@ -82,6 +82,12 @@ impl<'a> Subject<'a> {
             head: head(name),
         }
     }
+
+    /// The name.
+    #[inline]
+    pub fn name(&self) -> &'a [u8] {
+        self.name
+    }
 }
 
 /// How many bytes of a name its head holds.

@@ -2,51 +2,17 @@
 
 use super::{
     block::BlockRule,
+    choose::{Chooser, Moment},
     matcher::{Matcher, Subject},
 };
-
-/// Which of its destinations a route gives a line to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RouteKind {
-    /// Each whose own matcher accepts it.
-    SendAllMatch,
-    /// The first whose own matcher accepts it.
-    SendFirstMatch,
-}
-
-/// A word that is no kind of route.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("route type {0:?} is neither sendAllMatch nor sendFirstMatch")]
-pub struct UnknownKind(pub String);
-
-impl RouteKind {
-    /// As configuration files and commands spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RouteKind::SendAllMatch => "sendAllMatch",
-            RouteKind::SendFirstMatch => "sendFirstMatch",
-        }
-    }
-}
-
-impl std::str::FromStr for RouteKind {
-    type Err = UnknownKind;
-
-    fn from_str(text: &str) -> Result<RouteKind, UnknownKind> {
-        [RouteKind::SendAllMatch, RouteKind::SendFirstMatch]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| UnknownKind(text.to_owned()))
-    }
-}
 
 /// One route.
 #[derive(Debug, Clone)]
 pub struct TableRoute {
     /// What it is called.
     pub key: String,
-    /// How it chooses among its destinations.
-    pub kind: RouteKind,
+    /// How it chooses among its destinations: its members are these, in this order.
+    pub chooser: Chooser,
     /// Which lines it takes.
     pub matcher: Matcher,
     /// Indexes into the list of destinations, each with its own matcher. An index belongs to one route.
@@ -87,12 +53,12 @@ impl Table {
     /// Appends those who take a line of this name to `takers`, in the order of the routes. A route gives a destination
     /// a line once, however often it lists it.
     #[inline]
-    pub fn takers(&self, name: &Subject, takers: &mut Vec<Taker>) {
+    pub fn takers(&self, name: &Subject, moment: &Moment<'_>, takers: &mut Vec<Taker>) {
         for (index, route) in self.routes.iter().enumerate() {
             if !route.matcher.accepts(name) {
                 continue;
             }
-            route.takers(index, name, takers);
+            route.takers(index, name, moment, takers);
             if self.first_only {
                 break;
             }
@@ -102,21 +68,21 @@ impl Table {
 
 impl TableRoute {
     #[inline]
-    fn takers(&self, route: usize, name: &Subject, takers: &mut Vec<Taker>) {
+    fn takers(&self, route: usize, name: &Subject, moment: &Moment<'_>, takers: &mut Vec<Taker>) {
+        let members = self.destinations.iter().enumerate();
+        let accepting: Vec<usize> = members
+            .filter(|(_, (_, matcher))| matcher.accepts(name))
+            .map(|(position, _)| position)
+            .collect();
+        let mut chosen = Vec::new();
+        self.chooser
+            .choose(name.name(), &accepting, moment, &mut chosen);
         let before = takers.len();
-        let mut beyond_all = 0;
-        for &(destination, ref matcher) in &self.destinations {
-            if !matcher.accepts(name) {
-                continue;
-            }
+        for position in chosen {
+            let destination = self.destinations[position].0;
             let taker = Taker { route, destination };
-            // Listed in ascending order, as they mostly are, no destination can come twice.
-            if destination >= beyond_all || !takers[before..].contains(&taker) {
+            if !takers[before..].contains(&taker) {
                 takers.push(taker);
-                beyond_all = beyond_all.max(destination + 1);
-            }
-            if self.kind == RouteKind::SendFirstMatch {
-                break;
             }
         }
     }

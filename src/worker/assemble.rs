@@ -7,12 +7,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use super::Begun;
 use super::offered::Offered;
 use super::relay::{Relay, Resized};
+use super::standing::Standing;
 use super::web::Web;
 use crate::config::{self, Config};
 use crate::destination::Destination;
@@ -22,7 +24,7 @@ use crate::intake::{Intake, Snapshot};
 use crate::ledger::{self, Kind, Ledger};
 use crate::listen::{Connections, Inputs, Limits, Listener};
 use crate::queue::{self, Policy, Queue, WhenFull};
-use crate::route::{BlockRule, Matcher, Table, TableRoute};
+use crate::route::{BlockRule, Chooser, Matcher, Table, TableRoute};
 use crate::spec::{self, Full, Replay};
 use crate::spool::{self, Spool};
 use crate::state;
@@ -67,6 +69,7 @@ pub(super) fn assemble(
     let snapshot = Snapshot {
         rules: config.rules.clone(),
         queues: destinations.iter().map(|d| d.queue.clone()).collect(),
+        up: ArcSwap::default(),
         routes: table
             .routes
             .iter()
@@ -114,6 +117,7 @@ pub(super) fn assemble(
         .drain(..)
         .map(|(item, socket)| listener(&ledger, item, socket).map(Arc::new))
         .collect::<io::Result<Vec<_>>>()?;
+    let standing = Standing::new(&config);
     let relay = Arc::new(Relay {
         generation,
         version,
@@ -124,6 +128,7 @@ pub(super) fn assemble(
         registry,
         inputs,
         spool,
+        standing,
         destinations,
         leaving: Mutex::new(leaving),
         listeners: Mutex::new(listeners),
@@ -231,9 +236,12 @@ impl Builder<'_> {
                 self.note_resize(&destination);
                 destinations.push(destination);
             }
+            let members = route.members(destinations.len() - takers.len());
+            let chooser = Chooser::new(route.kind, members, route.choice.options())
+                .map_err(|e| invalid(e.to_string()))?;
             routes.push(TableRoute {
                 key: route.key.clone(),
-                kind: route.kind,
+                chooser,
                 matcher: Matcher::new(&route.patterns).map_err(|e| invalid(e.to_string()))?,
                 destinations: takers,
             });

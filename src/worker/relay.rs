@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::runtime::Handle;
 
+use super::standing::{self, Standing};
 use super::web::Web;
 use crate::config::Config;
 use crate::destination::{Destination, has_cookie};
@@ -30,6 +31,7 @@ pub(super) struct Relay {
     pub registry: Arc<Registry>,
     pub inputs: Arc<Inputs>,
     pub spool: Spool,
+    pub standing: Standing,
     /// Those of the config, in the order of its routes.
     pub destinations: Vec<Arc<Destination>>,
     /// Those that the config no longer has.
@@ -80,6 +82,7 @@ impl Relay {
         for destination in self.all_destinations() {
             self.runtime.spawn(destination.run());
         }
+        self.runtime.spawn(standing::keep(self.clone()));
         for connection in self.inputs.connections.all() {
             self.runtime
                 .spawn(read_stream(self.inputs.clone(), connection));
@@ -258,6 +261,7 @@ impl Relay {
 
     /// Opens the gate: from now on this worker serves.
     pub fn open(self: &Arc<Self>) {
+        self.standing.recall(self);
         self.serving.store(true, Ordering::SeqCst);
         self.inputs.gate.open();
         self.spool.open();

@@ -210,6 +210,7 @@ fn destination(
         queued_bytes: queue.queued_bytes(),
         spooled: queue.spooled_lines(),
         imported: total(Count::Imported),
+        moved: total(Count::Moved),
         queue_bytes: ring.size(),
         sent: total(Count::Sent),
         resent: total(Count::Resent),

@@ -81,7 +81,7 @@ fn line_by_line(table: &Table, rules: &Rules, input: &[u8]) -> Vec<Vec<u8>> {
                 .destinations
                 .iter()
                 .filter(|(_, matcher)| matcher.matches(name));
-            let most = if route.kind == RouteKind::SendFirstMatch {
+            let most = if route.chooser.kind() == RouteKind::SendFirstMatch {
                 1
             } else {
                 usize::MAX

@@ -510,7 +510,7 @@ pub fn books(status: &Status) {
             .sum();
         assert_eq!(
             count("given") + count("imported"),
-            count("acknowledged") + count("queued") + count("spooled") + dropped,
+            count("acknowledged") + count("queued") + count("spooled") + count("moved") + dropped,
             "{destination}"
         );
         given += count("given");
