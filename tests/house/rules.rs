@@ -47,6 +47,7 @@ pub const ROOMS: &[Room] = &[
     room(10, "decode").only(&[]).pure(),
     room(10, "validate").only(&[]).pure(),
     room(10, "route").only(&[]).pure(),
+    room(11, "encode").only(&["decode"]).pure(),
     room(11, "ledger"),
     room(11, "handover").only(&["sys"]),
     room(12, "queue"),
