@@ -4,9 +4,10 @@ The first line is the port it listens on. It ends when its standard input does.
 """
 
 import sys
+import threading
 
-from twisted.internet import reactor, stdio
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet import reactor
+from twisted.internet.protocol import Factory
 from twisted.python import log
 
 log.startLogging(sys.stderr, setStdout=False)
@@ -22,9 +23,9 @@ def received(metric, datapoint):
     print(metric, repr(value), repr(timestamp), flush=True)
 
 
-class Input(Protocol):
-    def connectionLost(self, reason=None):
-        reactor.stop()
+def wait_for_the_end():
+    sys.stdin.read()
+    reactor.callFromThread(reactor.stop)
 
 
 # Only this one: carbon itself would count what it has received.
@@ -32,6 +33,6 @@ events.metricReceived.handlers = [received]
 factory = Factory()
 factory.protocol = protocols.MetricPickleReceiver
 port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-stdio.StandardIO(Input())
+threading.Thread(target=wait_for_the_end, daemon=True).start()
 print(port.getHost().port, flush=True)
 reactor.run()
