@@ -194,3 +194,6 @@ impl Destination {
         writer.commit();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,7 +114,11 @@ impl Destination {
 
     /// Makes a new connection the ring's. The supervisor holds it, and the ledger says where it begins, before
     /// its first byte. `None`: the gate is closed.
-    fn begin(&self, socket: OwnedFd, peer: SocketAddr) -> io::Result<Option<Arc<Watched>>> {
+    pub(super) fn begin(
+        &self,
+        socket: OwnedFd,
+        peer: SocketAddr,
+    ) -> io::Result<Option<Arc<Watched>>> {
         let Some(mut lane) = self.gate.enter() else {
             return Ok(None);
         };
@@ -222,7 +226,7 @@ impl Destination {
         }
     }
 
-    fn step(&self, socket: &Arc<Watched>) -> Next {
+    pub(super) fn step(&self, socket: &Arc<Watched>) -> Next {
         let Some(mut lane) = self.gate.enter() else {
             return Next::Closed;
         };
