@@ -75,7 +75,8 @@ impl Destination {
                     let (text, points) = (staged.text, staged.points);
                     self.count_frame(&mut lane.writer, text, points);
                 }
-                self.was_written(lane, link, now);
+                let is_last = link.written >= Some(link.company_had);
+                self.was_written(lane, link, now, is_last);
                 Next::Again
             }
             Err(error) => self.not_written(lane, link, error, now),

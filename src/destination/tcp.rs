@@ -269,7 +269,7 @@ impl Destination {
                 let now_written = written + n as u64;
                 link.written = Some(now_written);
                 self.count_sent(&mut lane.writer, written, now_written);
-                self.was_written(&mut lane, &mut link, now);
+                self.was_written(&mut lane, &mut link, now, true);
                 Next::Again
             }
             Err(error) => self.not_written(&mut lane, &mut link, error, now),
@@ -294,7 +294,11 @@ impl Destination {
                 });
             }
         }
-        (link.company_until, link.company_had) = (None, end);
+        link.company_until = None;
+        if link.frames.is_some() {
+            // More than one frame goes out together.
+            link.company_had = end;
+        }
         None
     }
 
@@ -305,11 +309,18 @@ impl Destination {
         })
     }
 
-    /// After a write: reads acknowledgements, if that is due.
-    pub(super) fn was_written(&self, lane: &mut Lane, link: &mut Link, now: Instant) {
+    /// After a write: reads acknowledgements, if that is due. While more is written at once it can wait.
+    pub(super) fn was_written(
+        &self,
+        lane: &mut Lane,
+        link: &mut Link,
+        now: Instant,
+        is_last: bool,
+    ) {
         let written = link.written.unwrap_or(link.base);
         let (asked_at, asked) = *link.asked.get_or_insert((now, link.base));
-        if now - asked_at >= ASK_AFTER || written - asked >= self.ring.size() / 16 {
+        let is_late = is_last && now - asked_at >= ASK_AFTER;
+        if is_late || written - asked >= self.ring.size() / 16 {
             self.read_acknowledgements(lane, link, now);
         }
     }
