@@ -41,6 +41,8 @@ pub mod intake;
 // From a ring to the wire.
 pub mod queue;
 
+pub mod encode;
+
 pub mod destination;
 
 // What outlives a worker, and how it is passed on.

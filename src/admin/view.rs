@@ -192,6 +192,8 @@ pub struct DestinationView {
     pub oldest_age_s: f64,
     /// `spool`, `block` or `drop`.
     pub full: &'static str,
+    /// Whether it is sent pickled points instead of lines.
+    pub pickle: bool,
     /// Connections made (files: openings).
     pub connects: u64,
     /// Attempts that failed.

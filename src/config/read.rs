@@ -393,6 +393,7 @@ impl<'d> Value<'d> {
                 "queue" | "resend" | "spool_max" => value.size_text(report),
                 "replay_rate" => value.integer_text(report),
                 "replay_from" => value.text_or_date(report),
+                "pickle" => value.flag(report).map(|flag| flag.to_string()),
                 _ if name == "address" || OPTIONS.contains(&name) => {
                     value.text(report).map(str::to_owned)
                 }

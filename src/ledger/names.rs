@@ -104,11 +104,13 @@ pub enum DropReason {
     TooOld,
     /// Somebody purged the spool.
     Purged,
+    /// They are no points that a pickle could hold; and the destination takes only such.
+    Unencodable,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [DropReason; 8] = [
+    pub const ALL: [DropReason; 9] = [
         DropReason::Full,
         DropReason::FullUdp,
         DropReason::Stop,
@@ -117,6 +119,7 @@ impl DropReason {
         DropReason::SpoolDamaged,
         DropReason::TooOld,
         DropReason::Purged,
+        DropReason::Unencodable,
     ];
 
     /// As in metrics and the status.
@@ -130,6 +133,7 @@ impl DropReason {
             DropReason::SpoolDamaged => "spool-damaged",
             DropReason::TooOld => "too-old",
             DropReason::Purged => "purged",
+            DropReason::Unencodable => "unencodable",
         }
     }
 }
@@ -179,9 +183,9 @@ pub enum Cell {
     LinesIn = 3,
     /// Lines that ever were acknowledged or dropped after they came in.
     LinesOut = 4,
-    /// The cookie of the connection that the ring is sent on; the device and inode of a file.
+    /// The cookie of the connection that the ring is sent on as text; the device and inode of a file.
     Link = 5,
-    /// The ring position of the first byte sent on that connection (written to that file).
+    /// The ring position of the first byte sent on that connection (written to that file), in frames or not.
     LinkBase = 6,
     /// The length of the file at `LinkBase`.
     FileLength = 7,
@@ -207,11 +211,21 @@ pub enum Cell {
     SpooledOut = 17,
     /// Send ring: 0: its route takes it for up; else for down, and above 1 it is up since then (ms since 1970).
     Standing = 18,
+    /// Send ring: the cookie of the connection that it is sent on in frames; then `Link` is 0.
+    FramedLink = 19,
+    /// Frames that were begun on that connection …
+    FramesBegun = 20,
+    /// … and those of them that were acknowledged.
+    FramesDone = 21,
+    /// Where the last frame that was acknowledged ends, in bytes sent on that connection …
+    FramesDoneWire = 22,
+    /// … and in the ring.
+    FramesDoneText = 23,
 }
 
 impl Cell {
     /// Those that mean nothing for a ring in new memory.
-    pub const RESET: [Cell; 8] = [
+    pub const RESET: [Cell; 13] = [
         Cell::Link,
         Cell::OldestAt,
         Cell::Spooling,
@@ -220,5 +234,10 @@ impl Cell {
         Cell::Barrier,
         Cell::BarrierEnd,
         Cell::RingId,
+        Cell::FramedLink,
+        Cell::FramesBegun,
+        Cell::FramesDone,
+        Cell::FramesDoneWire,
+        Cell::FramesDoneText,
     ];
 }

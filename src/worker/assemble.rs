@@ -295,7 +295,7 @@ impl Builder<'_> {
 
     fn note_resize(&mut self, destination: &Arc<Destination>) {
         let size = ring_size(destination.spec.queue);
-        if destination.queue.size() == size {
+        if destination.queue.size() == size && destination.queue.is_complete() {
             return;
         }
         match sys::memfd("baton-queue", queue::memory_for(size)) {

@@ -155,7 +155,7 @@ impl Relay {
     /// Gives each destination the connection that the ledger names. The others are let go of.
     pub fn link_destinations(&self, outbound: &mut HashMap<u64, Arc<Watched>>) {
         for destination in self.all_destinations() {
-            let cookie = destination.queue.send.cell(crate::ledger::Cell::Link);
+            let cookie = destination.queue.linked();
             let own = destination.socket().map(|(_, socket)| socket);
             let own = own.filter(|socket| has_cookie(socket, cookie));
             destination.take_over(own.or_else(|| outbound.remove(&cookie)));

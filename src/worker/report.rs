@@ -217,6 +217,7 @@ fn destination(
         dropped: dropped.filter(|(_, lines)| *lines > 0).collect(),
         oldest_age_s: age as f64 / 1000.0,
         full: destination.spec.full.as_str(),
+        pickle: destination.spec.pickle,
         connects: total(Count::Connects),
         connect_failures: total(Count::ConnectFailures),
         disconnects: total(Count::Disconnects),

@@ -50,6 +50,7 @@ pub const ROOMS: &[Room] = &[
     room(10, "template").only(&[]).pure(),
     room(11, "rewrite").only(&["template"]).pure(),
     room(11, "aggregate").only(&["route", "template"]).pure(),
+    room(11, "encode").only(&["decode"]).pure(),
     room(11, "ledger"),
     room(11, "handover").only(&["sys"]),
     room(12, "queue"),
