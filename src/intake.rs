@@ -3,15 +3,16 @@
 mod rejected;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
 use crate::gate::Lane;
 use crate::ledger::{Count, DropReason, Object, Writer};
-use crate::pipeline::Batch;
+use crate::pipeline::{Batch, Terms};
 use crate::queue::{Append, Queue, Ring};
-use crate::route::Table;
+use crate::route::{Moment, Table};
 use crate::validate::{Reason, Rules};
 
 pub use rejected::{Rejected, Sample, printable};
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub routes: Vec<Object>,
     /// The ledger's object of each blocklist rule.
     pub blocklist: Vec<Object>,
+    /// Whether each destination is up.
+    pub up: Vec<bool>,
 }
 
 /// What all inputs share.
@@ -38,6 +41,8 @@ pub struct Intake {
     pub snapshot: ArcSwap<Snapshot>,
     /// The last rejected lines.
     pub rejected: Rejected,
+    /// Counts batches.
+    turn: AtomicU64,
 }
 
 /// Whether a sender can be made to wait.
@@ -68,6 +73,7 @@ impl Intake {
         Intake {
             snapshot: ArcSwap::from_pointee(snapshot),
             rejected: Rejected::default(),
+            turn: AtomicU64::new(0),
         }
     }
 
@@ -83,12 +89,16 @@ impl Intake {
         also: impl FnOnce(&mut Writer),
     ) -> Result<(), Arc<Ring>> {
         let now_ms = now_ms();
-        batch.run(
-            &snapshot.table,
-            &snapshot.rules,
-            (now_ms / 1000) as u32,
-            lines,
-        );
+        let terms = Terms {
+            table: &snapshot.table,
+            rules: &snapshot.rules,
+            now: (now_ms / 1000) as u32,
+            moment: Moment {
+                up: &snapshot.up,
+                turn: self.turn.fetch_add(1, Ordering::Relaxed),
+            },
+        };
+        batch.run(&terms, lines);
         let mut appends = lock_queues(snapshot, batch);
         if origin.patience == Patience::Waits {
             for (at, append) in &appends {

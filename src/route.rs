@@ -1,9 +1,16 @@
-//! Where a metric goes: matchers over names, and the table of blocklist and routes made of them.
+//! Where a metric goes: matchers over names, and the table of blocklist, rewriters, aggregators and routes made of them.
 
 pub mod block;
+pub mod choose;
+pub mod decision;
+mod index;
+pub mod literals;
 pub mod matcher;
 pub mod table;
 
 pub use block::{BadRule, BlockKind, BlockRule};
+pub use choose::{BadMembers, Chooser, Member, Moment};
+pub use decision::{Decision, Fate, Open, Output, Taker};
+pub use literals::{Literal, Literals};
 pub use matcher::{BadPattern, Matcher, Patterns, Subject};
-pub use table::{RouteKind, Table, TableRoute, Taker, UnknownKind};
+pub use table::{Aggregate, Entries, Rewrite, RouteKind, Scratch, Table, TableRoute, UnknownKind};

@@ -76,11 +76,13 @@ pub enum Reason {
     TooLong,
     /// The stream ended within the line. Counted by the listener: the pipeline sees whole lines only.
     Unterminated,
+    /// Rewriters made no valid name of it.
+    Rewrite,
 }
 
 impl Reason {
     /// All reasons, each at its own index.
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 10] = [
         Reason::Fields,
         Reason::Value,
         Reason::Nan,
@@ -90,6 +92,7 @@ impl Reason {
         Reason::Metrics20,
         Reason::TooLong,
         Reason::Unterminated,
+        Reason::Rewrite,
     ];
     /// How many there are.
     pub const COUNT: usize = Reason::ALL.len();
@@ -106,6 +109,7 @@ impl Reason {
             Reason::Metrics20 => "metrics20",
             Reason::TooLong => "too-long",
             Reason::Unterminated => "unterminated",
+            Reason::Rewrite => "rewrite",
         }
     }
 }

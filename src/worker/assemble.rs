@@ -22,8 +22,8 @@ use crate::intake::{Intake, Snapshot};
 use crate::ledger::{self, Kind, Ledger};
 use crate::listen::{Connections, Inputs, Limits, Listener};
 use crate::queue::{self, Policy, Queue, WhenFull};
-use crate::route::{BlockRule, Matcher, Table, TableRoute};
-use crate::spec::{self, Full, Replay};
+use crate::route::{BlockRule, Chooser, Entries, Matcher, Member, Table, TableRoute};
+use crate::spec::{self, Address, Full, Replay};
 use crate::spool::{self, Spool};
 use crate::state;
 use crate::sys;
@@ -68,15 +68,18 @@ pub(super) fn assemble(
         rules: config.rules.clone(),
         queues: destinations.iter().map(|d| d.queue.clone()).collect(),
         routes: table
+            .entries()
             .routes
             .iter()
             .map(|r| object(Kind::Route, &r.key))
             .collect::<io::Result<_>>()?,
         blocklist: table
+            .entries()
             .blocklist
             .iter()
             .map(|r| object(Kind::Rule, &r.text))
             .collect::<io::Result<_>>()?,
+        up: vec![true; destinations.len()],
         table,
     };
     let spool = Spool::start(spool::Plan {
@@ -214,9 +217,10 @@ impl Builder<'_> {
         let mut destinations = Vec::new();
         let mut routes = Vec::new();
         for route in &config.routes {
-            let mut takers = Vec::new();
+            let (mut takers, mut members) = (Vec::new(), Vec::new());
             for spec in &route.destinations {
                 let matcher = Matcher::new(&spec.patterns).map_err(|e| invalid(e.to_string()))?;
+                members.push(member(destinations.len(), &spec.address));
                 takers.push((destinations.len(), matcher));
                 let held = self.queues.get(&spec.id).map(|(_, held, _)| held.clone());
                 let destination = Arc::new(self.destination(spec, &route.key)?);
@@ -231,7 +235,7 @@ impl Builder<'_> {
             }
             routes.push(TableRoute {
                 key: route.key.clone(),
-                kind: route.kind,
+                chooser: Chooser::new(route.kind, members).map_err(|e| invalid(e.to_string()))?,
                 matcher: Matcher::new(&route.patterns).map_err(|e| invalid(e.to_string()))?,
                 destinations: takers,
             });
@@ -241,12 +245,13 @@ impl Builder<'_> {
             .iter()
             .map(|rule| BlockRule::parse(rule).map_err(|e| invalid(e.to_string())))
             .collect::<io::Result<_>>()?;
-        let table = Table {
+        let table = Table::new(Entries {
             blocklist,
             routes,
             first_only: config.first_only,
             destinations: destinations.len(),
-        };
+            ..Entries::default()
+        });
         Ok((table, destinations))
     }
 
@@ -333,4 +338,22 @@ fn hash(source: &[u8]) -> String {
         "{:016x}",
         BuildHasherDefault::<DefaultHasher>::default().hash_one(source)
     )
+}
+
+/// A destination as a route sees it.
+fn member(destination: usize, address: &Address) -> Member {
+    let (host, port, instance) = match address {
+        Address::Tcp {
+            host,
+            port,
+            instance,
+        } => (host.clone(), *port, instance.clone()),
+        Address::File(path) => (path.display().to_string(), 0, None),
+    };
+    Member {
+        destination,
+        host,
+        port,
+        instance,
+    }
 }
