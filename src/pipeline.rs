@@ -40,11 +40,27 @@ pub struct Batch {
     /// Of a name that the memo doesn't know.
     fresh: Decision,
     room: route::Scratch,
+    waiting: Vec<Waiting>,
     /// Of a line, where routes choose anew for each.
     takers: Vec<Taker>,
     consumed: u64,
     gathered: gathered::List,
     placing: Placing,
+}
+
+/// Lines that are looked up together.
+const GROUP: usize = 32;
+
+/// A line that may pass, on its way to those who take it.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// The size of its name, which it begins with.
+    name: usize,
+    /// Where it came in the input, without its newline.
+    came: (u32, u32),
+    span: Span,
+    hash: Option<u64>,
+    slot: u32,
 }
 
 /// What a batch is judged by.
@@ -127,6 +143,7 @@ impl Batch {
         if start < input.len() {
             self.line(terms, input, start..input.len());
         }
+        self.look_up(terms, input);
         self.placing.finish();
     }
 
@@ -151,52 +168,103 @@ impl Batch {
             end: text.end as u32,
             lines: 1,
         };
-        let known = self.memo.find(name);
-        let (decision, number) = match known {
-            Known::As(number) => (self.memo.decision(number), Some(number)),
-            Known::Not(_) | Known::Skipped => {
-                decide(terms, name, &mut self.room, &mut self.fresh);
-                if let Known::Not(hash) = known {
-                    self.memo.keep(name, hash, &self.fresh);
-                }
-                (&self.fresh, None)
+        if self.memo.is_on() {
+            let hash = self.memo.hash(name);
+            self.waiting.push(Waiting {
+                name: name.len(),
+                came: (range.start as u32, range.end as u32),
+                span,
+                hash,
+                slot: 0,
+            });
+            if self.waiting.len() == GROUP {
+                self.look_up(terms, input);
             }
+            return;
+        }
+        decide(terms, name, &mut self.room, &mut self.fresh);
+        let line = Waiting {
+            name: name.len(),
+            came: (range.start as u32, range.end as u32),
+            span,
+            hash: None,
+            slot: 0,
         };
+        self.take(terms, input, line, None);
+    }
+
+    /// Looks the waiting lines up.
+    fn look_up(&mut self, terms: &Terms, input: &[u8]) {
+        // All the reads that may have to wait for memory, before anything depends on one.
+        for line in &mut self.waiting {
+            line.slot = line.hash.map_or(0, |hash| self.memo.slot(hash));
+        }
+        for at in 0..self.waiting.len() {
+            let line = self.waiting[at];
+            let Waiting {
+                name: size,
+                span,
+                hash,
+                slot,
+                ..
+            } = line;
+            let from = span.start as usize;
+            let name = match span.changed {
+                true => self.scratch.text(from..from + size),
+                false => &input[from..from + size],
+            };
+            let known = hash.map_or(Known::Skipped, |hash| self.memo.find(name, hash, slot));
+            let number = match known {
+                Known::As(number) => Some(number),
+                Known::Not(_) | Known::Skipped => {
+                    decide(terms, name, &mut self.room, &mut self.fresh);
+                    if let Known::Not(hash) = known {
+                        self.memo.keep(name, hash, &self.fresh);
+                    }
+                    None
+                }
+            };
+            self.take(terms, input, line, number);
+        }
+        self.waiting.clear();
+    }
+
+    /// Does with a line what was decided: under this number in the memo, or just now.
+    #[inline]
+    fn take(&mut self, terms: &Terms, input: &[u8], line: Waiting, number: Option<u32>) {
+        let decision = number.map_or(&self.fresh, |number| self.memo.decision(number));
         if decision.is_plain() {
-            self.placing.take(&decision.takers, number, span);
+            let known = number.map(|number| self.memo.unique(number));
+            self.placing.take(&decision.takers, known, line.span);
         } else if let Fate::Blocked(rule) = decision.fate {
             self.placing.block(rule);
         } else {
-            let name = name.len();
-            self.take_specially(terms, input, number, name, span, range);
+            self.take_specially(terms, input, line, number);
         }
     }
 
     /// A line whose decision says more than who takes it.
     #[inline(never)]
-    fn take_specially(
-        &mut self,
-        terms: &Terms,
-        input: &[u8],
-        number: Option<u32>,
-        old: usize,
-        mut span: Span,
-        range: Range<usize>,
-    ) {
+    fn take_specially(&mut self, terms: &Terms, input: &[u8], line: Waiting, number: Option<u32>) {
+        let Waiting {
+            name: old,
+            mut span,
+            ..
+        } = line;
         let decision = number.map_or(&self.fresh, |number| self.memo.decision(number));
         if let Some(name) = decision.renamed() {
             let text = span.start as usize..span.end as usize;
             let text = match span.changed {
-                true => self.scratch.rename_last(text, old, name),
+                true => self.scratch.rename_again(name, text.start + old..text.end),
                 false => self.scratch.rename(name, &input[text][old..]),
             };
             if text.len() > terms.rules.max_line + 1 {
                 self.scratch.truncate(text.start);
-                return self.refuse(range);
+                return self.refuse(&line);
             }
             (span.changed, span.start, span.end) = (true, text.start as u32, text.end as u32);
         } else if decision.fate == Fate::BadRewrite {
-            return self.refuse(range);
+            return self.refuse(&line);
         }
         for output in &decision.outputs {
             let name = &decision.text[output.name.clone()];
@@ -223,8 +291,9 @@ impl Batch {
     }
 
     /// A line that the rewriters spoiled; it was counted as a line before.
-    fn refuse(&mut self, range: Range<usize>) {
+    fn refuse(&mut self, line: &Waiting) {
         self.lines -= 1;
+        let range = line.came.0 as usize..line.came.1 as usize;
         self.reject(Reason::Rewrite, range);
     }
 

@@ -1,6 +1,8 @@
 //! What the pipeline does with lines, case by case as the behaviour document numbers them.
 #![allow(missing_docs)]
 
+#[path = "behaviour_line/many_rules.rs"]
+mod many_rules;
 #[path = "behaviour_line/properties.rs"]
 mod properties;
 #[path = "behaviour_line/routing.rs"]

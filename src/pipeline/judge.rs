@@ -59,18 +59,12 @@ impl Scratch {
         start..self.text.len()
     }
 
-    /// The same for a line that lies here already, at the end.
-    pub(super) fn rename_last(
-        &mut self,
-        line: Range<usize>,
-        old: usize,
-        name: &[u8],
-    ) -> Range<usize> {
-        drop(
-            self.text
-                .splice(line.start..line.start + old, name.iter().copied()),
-        );
-        line.start..self.text.len()
+    /// The same for a line that lies here already.
+    pub(super) fn rename_again(&mut self, name: &[u8], rest: Range<usize>) -> Range<usize> {
+        let start = self.text.len();
+        self.text.extend_from_slice(name);
+        self.text.extend_from_within(rest);
+        start..self.text.len()
     }
 
     /// Forgets what lies here from a position on.

@@ -1,8 +1,11 @@
 //! What was decided about names that were seen before: the same ones come every interval.
 //!
-//! Bounded, whoever sends whatever: buckets of four slots, names in a ring of bytes that overwrites the oldest,
-//! decisions that names share. When names hardly ever come twice, to look them up and to keep them is work for nothing;
-//! then only a sample of them is, until it shows that they come again.
+//! Bounded, whoever sends whatever, and it forgets everything when it is full. A lookup that has to wait for memory would
+//! cost more than to decide anew; so slots are four bytes, and lines are looked up in groups, whose waits overlap. Names
+//! lie in the order in which they came first, in which they will most likely come again.
+//!
+//! When names hardly ever come twice, to look them up and to keep them is work for nothing; then only a sample of them is,
+//! until it shows that they come again.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
@@ -12,14 +15,18 @@ use foldhash::fast::RandomState;
 use crate::route::{Decision, Table};
 use crate::validate::Rules;
 
-/// Bounds: 4 MiB of slots for 262,144 names, and so many bytes of names and of decisions.
-const BUCKETS: usize = 1 << 16;
-const NAMES: usize = 16 << 20;
+/// Slots in a bucket, which is one line of the processor's cache.
+const WAYS: usize = 16;
+/// Bounds: 1 MiB of slots for 262,144 names, and so many bytes of names and of decisions.
+const BUCKETS: usize = 1 << 14;
+const ENTRIES: usize = 16 << 20;
 const DECISIONS: usize = 16 << 20;
-/// Decisions are told apart by a number; so many at most.
-const MOST_DECISIONS: usize = 1 << 18;
 /// A longer name is decided on anew each time.
 const LONGEST: usize = 1024;
+/// Entries begin at multiples of this.
+const UNIT: usize = 8;
+/// The lower bits of a slot: where its entry begins, in units; the others are of the hash.
+const PLACE_BITS: u32 = (ENTRIES / UNIT).trailing_zeros();
 /// One name in so many is looked up while names hardly come twice.
 const SAMPLE: u64 = 16;
 /// So many more misses than hits, and they do.
@@ -36,29 +43,21 @@ pub(super) struct Memo {
     is_on: bool,
     hasher: RandomState,
     buckets: Vec<Bucket>,
-    names: Vec<u8>,
-    /// Bytes that were ever written to the ring.
-    head: u64,
+    /// Each: number of its decision, size of its name (both four bytes), the name. The first unit is empty, so that a
+    /// slot of zero is free.
+    entries: Vec<u8>,
     decisions: Vec<Decision>,
     by_hash: HashMap<u64, u32, RandomState>,
     decision_bytes: usize,
     pace: Pace,
-    next_victim: u32,
+    next_victim: usize,
+    /// How often everything was forgotten.
+    forgotten: u32,
 }
 
-/// Four slots, which are one line of the processor's cache.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(64))]
-struct Bucket([Slot; 4]);
-
-/// A name and the number of its decision.
-#[derive(Debug, Clone, Copy, Default)]
-struct Slot {
-    /// Where the name begins among all bytes that were ever written, and its size: `start << 16 | size`. Zero: free.
-    name: u64,
-    tag: u32,
-    decision: u32,
-}
+struct Bucket([u32; WAYS]);
 
 /// Whether names are looked up.
 #[derive(Debug, Clone, Copy)]
@@ -94,17 +93,26 @@ impl Memo {
         }
         (self.table, self.rules) = (table.id(), rules.clone());
         self.is_on = table.is_costly();
-        self.clear();
         self.pace = Pace::default();
-        if !self.is_on {
-            (self.buckets, self.names) = (Vec::new(), Vec::new());
+        if self.is_on {
+            self.clear();
+        } else {
+            (self.buckets, self.entries, self.decisions) = Default::default();
+            self.by_hash = HashMap::default();
         }
     }
 
+    /// Whether it is of any use for this table.
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on
+    }
+
     fn clear(&mut self) {
-        self.buckets.fill(Bucket::default());
-        self.names.clear();
-        self.head = 0;
+        self.forgotten = self.forgotten.wrapping_add(1);
+        self.buckets.clear();
+        self.buckets.resize(BUCKETS, Bucket::default());
+        self.entries.clear();
+        self.entries.resize(UNIT, 0);
         self.decisions.clear();
         self.by_hash.clear();
         self.decision_bytes = 0;
@@ -116,78 +124,90 @@ impl Memo {
         &self.decisions[number as usize]
     }
 
-    /// Looks a name up.
+    /// A number that stands for this decision alone, also when everything was forgotten in between.
     #[inline]
-    pub(super) fn find(&mut self, name: &[u8]) -> Known {
-        if !self.is_on || name.len() > LONGEST {
-            return Known::Skipped;
-        }
-        if let Pace::Sample { .. } = self.pace
-            && !is_sampled(name)
-        {
-            return Known::Skipped;
+    pub(super) fn unique(&self, number: u32) -> u64 {
+        u64::from(self.forgotten) << 32 | u64::from(number)
+    }
+
+    /// The hash of a name; `None`: it isn't to be looked up.
+    #[inline]
+    pub(super) fn hash(&self, name: &[u8]) -> Option<u64> {
+        if name.len() > LONGEST || matches!(self.pace, Pace::Sample { .. }) && !is_sampled(name) {
+            return None;
         }
         let mut hasher = self.hasher.build_hasher();
         hasher.write(name);
-        let hash = hasher.finish();
-        let known = self.lookup(name, hash);
+        Some(hasher.finish())
+    }
+
+    /// The slot of a bucket that most likely is the hash's; zero: none. It reads the bucket and no more, so that several
+    /// such reads are under way at once.
+    #[inline]
+    pub(super) fn slot(&self, hash: u64) -> u32 {
+        let tag = tag(hash);
+        let slots = self.buckets[bucket(hash)].0;
+        // Without an early way out, which the compiler turns into vector instructions.
+        let is_it = |slot: u32| u32::from(slot ^ tag < 1 << PLACE_BITS);
+        slots
+            .iter()
+            .fold(0, |found, &slot| found.max(slot * is_it(slot)))
+    }
+
+    /// Looks a name up whose slot was found.
+    #[inline]
+    pub(super) fn find(&mut self, name: &[u8], hash: u64, slot: u32) -> Known {
+        let known = match self.entry(slot, name) {
+            Some(number) => Known::As(number),
+            None => self.find_slowly(name, hash),
+        };
         self.pace.note(known != Known::Not(hash));
         known
     }
 
-    #[inline]
-    fn lookup(&self, name: &[u8], hash: u64) -> Known {
-        let Some(bucket) = self.buckets.get(hash as usize & (BUCKETS - 1)) else {
-            return Known::Not(hash);
-        };
-        for slot in &bucket.0 {
-            if slot.tag == (hash >> 32) as u32 && self.name(slot) == Some(name) {
-                return Known::As(slot.decision);
-            }
-        }
-        Known::Not(hash)
+    /// Two names of one bucket may have the same tag; and the slot is from a while ago.
+    #[cold]
+    fn find_slowly(&self, name: &[u8], hash: u64) -> Known {
+        let slots = self.buckets[bucket(hash)].0.iter();
+        let mut same = slots.filter(|slot| **slot ^ tag(hash) < 1 << PLACE_BITS);
+        let known = same.find_map(|slot| self.entry(*slot, name));
+        known.map_or(Known::Not(hash), Known::As)
     }
 
-    /// The name of a slot, unless it was overwritten.
+    /// The decision's number, if the slot's entry is of this name.
     #[inline]
-    fn name(&self, slot: &Slot) -> Option<&[u8]> {
-        let (start, size) = (slot.name >> 16, slot.name as usize & 0xffff);
-        let at = start as usize % NAMES;
-        let is_there = size > 0 && start + NAMES as u64 >= self.head;
-        is_there.then(|| self.names.get(at..at + size)).flatten()
+    fn entry(&self, slot: u32, name: &[u8]) -> Option<u32> {
+        let at = (slot & ((1 << PLACE_BITS) - 1)) as usize * UNIT;
+        let (head, rest) = self.entries.get(at..)?.split_first_chunk::<8>()?;
+        let head = u64::from_le_bytes(*head);
+        let is_it = head >> 32 == name.len() as u64 && rest.starts_with(name);
+        is_it.then_some(head as u32)
     }
 
     /// Keeps a decision on a name that isn't known.
     pub(super) fn keep(&mut self, name: &[u8], hash: u64, decision: &Decision) {
-        if self.decision_bytes > DECISIONS
-            || self.decisions.len() >= MOST_DECISIONS
-            || self.head >= 1 << 47
-        {
+        let is_full = self.entries.len() + UNIT + name.len().next_multiple_of(UNIT) > ENTRIES;
+        if is_full || self.decision_bytes > DECISIONS {
             self.clear();
-            self.pace = Pace::Sample { looked: 0, hits: 0 };
         }
-        if self.buckets.is_empty() {
-            self.buckets = vec![Bucket::default(); BUCKETS];
-        }
-        let decision = self.number(decision);
-        let start = self.write(name);
-        self.next_victim = self.next_victim.wrapping_add(1);
-        let bucket = &mut self.buckets[hash as usize & (BUCKETS - 1)];
-        let free = bucket.0.iter().position(|slot| slot.name == 0);
-        bucket.0[free.unwrap_or(self.next_victim as usize % 4)] = Slot {
-            name: start << 16 | name.len() as u64,
-            tag: (hash >> 32) as u32,
-            decision,
-        };
+        let number = self.number(decision);
+        let place = (self.entries.len() / UNIT) as u32;
+        let head = (name.len() as u64) << 32 | u64::from(number);
+        self.entries.extend_from_slice(&head.to_le_bytes());
+        self.entries.extend_from_slice(name);
+        self.entries
+            .resize(self.entries.len().next_multiple_of(UNIT), 0);
+        self.next_victim = (self.next_victim + 1) % WAYS;
+        let slots = &mut self.buckets[bucket(hash)].0;
+        let free = slots.iter().position(|slot| *slot == 0);
+        slots[free.unwrap_or(self.next_victim)] = tag(hash) | place;
     }
 
     /// The number of a decision: that of an equal one, if there is one.
     fn number(&mut self, decision: &Decision) -> u32 {
         let next = self.decisions.len() as u32;
-        let number = *self
-            .by_hash
-            .entry(self.hasher.hash_one(decision))
-            .or_insert(next);
+        let hash = self.hasher.hash_one(decision);
+        let number = *self.by_hash.entry(hash).or_insert(next);
         if self.decisions.get(number as usize) == Some(decision) {
             return number;
         }
@@ -195,21 +215,16 @@ impl Memo {
         self.decisions.push(decision.clone());
         next
     }
+}
 
-    /// Appends a name to the ring, in one piece, and returns where.
-    fn write(&mut self, name: &[u8]) -> u64 {
-        let at = self.head as usize % NAMES;
-        if at + name.len() > NAMES {
-            self.head += (NAMES - at) as u64;
-        }
-        let (start, at) = (self.head, self.head as usize % NAMES);
-        if self.names.len() < at + name.len() {
-            self.names.resize(at + name.len(), 0);
-        }
-        self.names[at..at + name.len()].copy_from_slice(name);
-        self.head += name.len() as u64;
-        start
-    }
+#[inline]
+fn bucket(hash: u64) -> usize {
+    hash as usize & (BUCKETS - 1)
+}
+
+#[inline]
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32 & (u32::MAX << PLACE_BITS)
 }
 
 impl Pace {
@@ -285,7 +300,11 @@ mod tests {
 
     /// Looks up, and keeps what isn't known; whether it was known, and then with what was kept.
     fn pass(memo: &mut Memo, name: &str, decision: &Decision) -> Option<Decision> {
-        match memo.find(name.as_bytes()) {
+        let Some(hash) = memo.hash(name.as_bytes()) else {
+            return None;
+        };
+        let slot = memo.slot(hash);
+        match memo.find(name.as_bytes(), hash, slot) {
             Known::As(number) => Some(memo.decision(number).clone()),
             Known::Not(hash) => {
                 memo.keep(name.as_bytes(), hash, decision);
@@ -309,7 +328,7 @@ mod tests {
             assert!(found.is_none() || found == Some(blocked(at % 7)));
             found.is_some()
         });
-        assert!(known.count() > 95_000);
+        assert!(known.count() > 99_900);
         memo.begin(&table(), &Rules::default());
         assert_eq!(
             pass(&mut memo, &name(1), &blocked(1)),
@@ -328,7 +347,7 @@ mod tests {
             assert_eq!(pass(&mut memo, &name(at), &blocked(at)), None);
         }
         assert!(matches!(memo.pace, Pace::Sample { .. }));
-        assert!(memo.names.len() <= NAMES && memo.decisions.len() <= MOST_DECISIONS);
+        assert!(memo.entries.len() <= ENTRIES && memo.decision_bytes <= DECISIONS + 1024);
         for _ in 0..12 {
             for at in 0..50_000 {
                 let found = pass(&mut memo, &name(at), &blocked(at));
@@ -336,30 +355,5 @@ mod tests {
             }
         }
         assert!(matches!(memo.pace, Pace::All { .. }));
-    }
-
-    #[test]
-    fn an_overwritten_name_is_not_taken_for_another() {
-        let mut memo = Memo::default();
-        memo.begin(&table(), &Rules::default());
-        let long = |at: usize| format!("{at:01000}");
-        for at in 0..40_000 {
-            pass(&mut memo, &long(at), &blocked(at));
-            memo.pace = Pace::default();
-        }
-        assert_eq!(memo.names.len(), memo.names.len().min(NAMES));
-        for at in 0..40_000 {
-            let Known::As(number) = memo.lookup(long(at).as_bytes(), memo_hash(&memo, &long(at)))
-            else {
-                continue;
-            };
-            assert_eq!(memo.decision(number), &blocked(at));
-        }
-    }
-
-    fn memo_hash(memo: &Memo, name: &str) -> u64 {
-        let mut hasher = memo.hasher.build_hasher();
-        hasher.write(name.as_bytes());
-        hasher.finish()
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Placing {
     run: Span,
     run_takers: Vec<Taker>,
     /// The number of its last line's takers.
-    run_known: Option<u32>,
+    run_known: Option<u64>,
     /// One for each destination of the table.
     slots: Vec<Placed>,
 }
@@ -89,7 +89,7 @@ impl Placing {
     /// Takes in the next line, as a span, for its takers. `known` is a number that lines of the same takers may share;
     /// those of other takers don't.
     #[inline]
-    pub(super) fn take(&mut self, takers: &[Taker], known: Option<u32>, line: Span) {
+    pub(super) fn take(&mut self, takers: &[Taker], known: Option<u64>, line: Span) {
         if takers.is_empty() {
             self.unrouted += 1;
             return;

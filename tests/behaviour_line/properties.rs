@@ -59,7 +59,7 @@ fn rules() -> impl Strategy<Value = Rules> {
 }
 
 /// By definition: each line by itself, so that no run, span or short cut has a part in it.
-fn line_by_line(table: &Entries, rules: &Rules, input: &[u8]) -> Vec<Vec<u8>> {
+pub fn line_by_line(table: &Entries, rules: &Rules, input: &[u8]) -> Vec<Vec<u8>> {
     let mut expected = vec![Vec::new(); table.destinations];
     for line in input.split_inclusive(|&byte| byte == b'\n') {
         let text = run(&to_one(), rules, line).0.remove(0);
