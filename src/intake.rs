@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use crate::gate::Lane;
 use crate::ledger::{Count, DropReason, Object, Writer};
-use crate::pipeline::Batch;
+use crate::pipeline::{Batch, Terms};
 use crate::queue::{Append, Queue, Ring};
 use crate::route::{Moment, Table};
 use crate::validate::{Reason, Rules};
@@ -110,17 +110,16 @@ impl Intake {
             refused,
         } = lines.into();
         let up = snapshot.up.load();
-        let moment = Moment {
-            up: &up,
-            turn: self.turns.fetch_add(1, Ordering::Relaxed),
+        let terms = Terms {
+            table: &snapshot.table,
+            rules: &snapshot.rules,
+            now: (now_ms / 1000) as u32,
+            moment: Moment {
+                up: &up,
+                turn: self.turns.fetch_add(1, Ordering::Relaxed),
+            },
         };
-        batch.run_at(
-            &snapshot.table,
-            &snapshot.rules,
-            (now_ms / 1000) as u32,
-            &moment,
-            lines,
-        );
+        batch.run(&terms, lines);
         let mut appends = lock_queues(snapshot, batch);
         if origin.patience == Patience::Waits {
             for (at, append) in &appends {

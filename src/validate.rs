@@ -84,11 +84,13 @@ pub enum Reason {
     PickleItem,
     /// A frame over the limit: the connection ends with it.
     Frame,
+    /// Rewriters made no valid name of it.
+    Rewrite,
 }
 
 impl Reason {
     /// All reasons, each at its own index.
-    pub const ALL: [Reason; 12] = [
+    pub const ALL: [Reason; 13] = [
         Reason::Fields,
         Reason::Value,
         Reason::Nan,
@@ -101,6 +103,7 @@ impl Reason {
         Reason::Pickle,
         Reason::PickleItem,
         Reason::Frame,
+        Reason::Rewrite,
     ];
     /// How many there are.
     pub const COUNT: usize = Reason::ALL.len();
@@ -120,6 +123,7 @@ impl Reason {
             Reason::Pickle => "pickle",
             Reason::PickleItem => "pickle-item",
             Reason::Frame => "frame",
+            Reason::Rewrite => "rewrite",
         }
     }
 }

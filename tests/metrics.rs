@@ -11,9 +11,9 @@ use baton::admin::view::{DestinationView, ListenerView, RouteView, RuleView, Tot
 use baton::handover::{Generation, Origin};
 use baton::metrics::names::{self, Kind};
 use baton::metrics::{Metric, expand_host, graphite, prometheus};
-use baton::pipeline::Batch;
+use baton::pipeline::{Batch, Terms};
 use baton::route::{
-    ChoiceOptions, Chooser, Matcher, Member, Patterns, RouteKind, Table, TableRoute,
+    ChoiceOptions, Chooser, Entries, Matcher, Member, Moment, RouteKind, Table, TableRoute,
 };
 use baton::validate::{Level, LevelM20, Rules};
 use proptest::prelude::*;
@@ -288,7 +288,12 @@ fn the_host_is_one_node() {
 
 /// Baton's own table under the strictest rules takes each line as it came.
 fn assert_passes_strict_validation(text: &str) -> Result<(), TestCaseError> {
-    let matcher = || Matcher::new(&Patterns::default()).unwrap();
+    let member = Member {
+        destination: 0,
+        host: "h".to_owned(),
+        port: 2003,
+        instance: None,
+    };
     let route = TableRoute {
         key: "all".to_owned(),
         chooser: Chooser::new(
@@ -297,15 +302,14 @@ fn assert_passes_strict_validation(text: &str) -> Result<(), TestCaseError> {
             ChoiceOptions::default(),
         )
         .unwrap(),
-        matcher: matcher(),
-        destinations: vec![(0, matcher())],
+        matcher: Matcher::all(),
+        destinations: vec![(0, Matcher::all())],
     };
-    let table = Table {
-        blocklist: Vec::new(),
+    let table = Table::new(Entries {
         routes: vec![route],
-        first_only: false,
         destinations: 1,
-    };
+        ..Entries::default()
+    });
     let rules = Rules {
         level: Level::Strict,
         level_m20: LevelM20::Medium,
@@ -314,7 +318,17 @@ fn assert_passes_strict_validation(text: &str) -> Result<(), TestCaseError> {
         ..Rules::default()
     };
     let mut batch = Batch::new();
-    batch.run(&table, &rules, NOW, text.as_bytes());
+    let moment = Moment {
+        up: &[true],
+        turn: 0,
+    };
+    let terms = Terms {
+        table: &table,
+        rules: &rules,
+        now: NOW,
+        moment,
+    };
+    batch.run(&terms, text.as_bytes());
     let rejected = batch
         .rejections()
         .first()

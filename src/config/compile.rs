@@ -113,6 +113,7 @@ pub(super) fn compile(
     let state = state::compile(&mut report, &root, folder, surroundings, &taken);
     routes::warn_of_loops(&mut report, &routes, &listen);
     routes::warn_of_memory(&mut report, &routes, surroundings.memory);
+    routes::warn_of_slow_rules(&mut report, &routes, &blocklist);
 
     match (supervisor, state) {
         (Some(supervisor), Some(state)) if report.problems.is_empty() => Ok(Config {
@@ -391,6 +392,32 @@ mod tests {
         assert_eq!(warnings(spooled, 528 << 22), []);
         let warned = warnings(spooled, (528 << 22) - 4);
         assert!(warned[0].message.contains("528MiB together"), "{warned:?}");
+    }
+
+    #[test]
+    fn of_many_rules_those_asked_about_every_line_are_named() {
+        let warnings = |rules: usize, slow: &str| {
+            let rules: Vec<_> = (0..rules).map(|at| format!("'sub web{at}.'")).collect();
+            let text = format!(
+                "listen.line = [\"unix:a\"]\nblocklist = [{}{slow}]\n[[route]]\nkey = \"a\"\n\
+                 regex = '[0-9]+'\ndestinations = [\"h:1 prefix=a\"]",
+                rules.join(", ")
+            );
+            compiled(&text, None, None).unwrap().warnings
+        };
+        assert_eq!(warnings(27, ""), []);
+        let warned = warnings(40, ", 'notSub x', 'regex ^a.b'");
+        assert_eq!(warned.len(), 1);
+        let message = &warned[0].message;
+        assert!(
+            message.ends_with("hold: blocklist rule \"notSub x\", route \"a\""),
+            "{message}"
+        );
+        assert!(
+            warnings(40, &", 'sub x'".repeat(9))[0]
+                .message
+                .ends_with(" and 5 more")
+        );
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::intake::{Intake, Snapshot};
 use crate::ledger::{self, Kind, Ledger};
 use crate::listen::{Connections, Inputs, Limits, Listener};
 use crate::queue::{self, Policy, Queue, WhenFull};
-use crate::route::{BlockRule, Chooser, Matcher, Table, TableRoute};
+use crate::route::{BlockRule, Chooser, Entries, Matcher, Table, TableRoute};
 use crate::spec::{self, Full, Replay};
 use crate::spool::{self, Spool};
 use crate::state;
@@ -71,11 +71,13 @@ pub(super) fn assemble(
         queues: destinations.iter().map(|d| d.queue.clone()).collect(),
         up: ArcSwap::default(),
         routes: table
+            .entries()
             .routes
             .iter()
             .map(|r| object(Kind::Route, &r.key))
             .collect::<io::Result<_>>()?,
         blocklist: table
+            .entries()
             .blocklist
             .iter()
             .map(|r| object(Kind::Rule, &r.text))
@@ -251,12 +253,13 @@ impl Builder<'_> {
             .iter()
             .map(|rule| BlockRule::parse(rule).map_err(|e| invalid(e.to_string())))
             .collect::<io::Result<_>>()?;
-        let table = Table {
+        let table = Table::new(Entries {
             blocklist,
             routes,
             first_only: config.first_only,
             destinations: destinations.len(),
-        };
+            ..Entries::default()
+        });
         Ok((table, destinations))
     }
 
@@ -344,3 +347,4 @@ fn hash(source: &[u8]) -> String {
         BuildHasherDefault::<DefaultHasher>::default().hash_one(source)
     )
 }
+

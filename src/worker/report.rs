@@ -32,7 +32,12 @@ pub(super) fn view(relay: &Relay) -> View {
     }
     listeners.sort_by(|a, b| a.address.cmp(&b.address));
     let snapshot = relay.inputs.intake.snapshot.load();
-    let rules = snapshot.table.blocklist.iter().zip(&snapshot.blocklist);
+    let rules = snapshot
+        .table
+        .entries()
+        .blocklist
+        .iter()
+        .zip(&snapshot.blocklist);
     let blocklist = rules.map(|(rule, object)| RuleView {
         rule: rule.text.clone(),
         blocked: relay.ledger.total(*object, Count::Lines),
