@@ -21,7 +21,7 @@ pub struct Rewriter {
 #[derive(Debug, Clone)]
 enum Change {
     Text {
-        old: Finder<'static>,
+        old: Box<Finder<'static>>,
         new: Vec<u8>,
         /// `None`: all of them.
         max: Option<usize>,
@@ -31,7 +31,7 @@ enum Change {
 
 #[derive(Debug, Clone)]
 enum Condition {
-    Text(Finder<'static>),
+    Text(Box<Finder<'static>>),
     Expression(Regex),
 }
 
@@ -102,7 +102,7 @@ impl Rewriter {
                 Change::Expression(Template::new(expression, new).map_err(bad("old"))?)
             }
             None => Change::Text {
-                old: Finder::new(old).into_owned(),
+                old: Box::new(Finder::new(old).into_owned()),
                 new: new.as_bytes().to_vec(),
                 max: usize::try_from(max).ok(),
             },
@@ -112,7 +112,7 @@ impl Rewriter {
             Some(expression) => Some(Condition::Expression(
                 compile(expression).map_err(bad("not"))?,
             )),
-            None => Some(Condition::Text(Finder::new(not).into_owned())),
+            None => Some(Condition::Text(Box::new(Finder::new(not).into_owned()))),
         };
         Ok(Rewriter {
             text,

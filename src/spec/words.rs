@@ -40,12 +40,12 @@ pub(super) fn quoted(value: &str) -> Cow<'_, str> {
     }
 }
 
+/// Plain words, and options with their values.
+pub(super) type Apart = (Vec<String>, Vec<(String, String)>);
+
 /// Words and options apart. What looks like an option and is none of these is a word, as a regular expression with `=`
 /// may be; but near to one of them it was misspelt.
-pub(super) fn apart(
-    words: Vec<Word>,
-    options: &[&str],
-) -> Result<(Vec<String>, Vec<(String, String)>), String> {
+pub(super) fn apart(words: Vec<Word>, options: &[&str]) -> Result<Apart, String> {
     let (mut plain, mut given) = (Vec::new(), Vec::new());
     for word in words {
         match word {
