@@ -12,9 +12,7 @@ use baton::handover::{Generation, Origin};
 use baton::metrics::names::{self, Kind};
 use baton::metrics::{Metric, expand_host, graphite, prometheus};
 use baton::pipeline::{Batch, Terms};
-use baton::route::{
-    ChoiceOptions, Chooser, Entries, Matcher, Member, Moment, RouteKind, Table, TableRoute,
-};
+use baton::route::{Entries, Matcher, Moment, Table, TableRoute};
 use baton::validate::{Level, LevelM20, Rules};
 use proptest::prelude::*;
 
@@ -288,23 +286,7 @@ fn the_host_is_one_node() {
 
 /// Baton's own table under the strictest rules takes each line as it came.
 fn assert_passes_strict_validation(text: &str) -> Result<(), TestCaseError> {
-    let member = Member {
-        destination: 0,
-        host: "h".to_owned(),
-        port: 2003,
-        instance: None,
-    };
-    let route = TableRoute {
-        key: "all".to_owned(),
-        chooser: Chooser::new(
-            RouteKind::SendAllMatch,
-            vec![Member::to(0)],
-            ChoiceOptions::default(),
-        )
-        .unwrap(),
-        matcher: Matcher::all(),
-        destinations: vec![(0, Matcher::all())],
-    };
+    let route = TableRoute::to_all("all", Matcher::all(), vec![(0, Matcher::all())]);
     let table = Table::new(Entries {
         routes: vec![route],
         destinations: 1,

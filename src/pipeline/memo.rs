@@ -265,7 +265,7 @@ fn is_sampled(name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::{Chooser, Entries, Fate, Matcher, Member, Patterns, RouteKind, TableRoute};
+    use crate::route::{Entries, Fate, Matcher, Patterns, TableRoute};
 
     /// A table that is worth a memo.
     fn table() -> Table {
@@ -273,19 +273,12 @@ mod tests {
             regex: "a+b".to_owned(),
             ..Patterns::default()
         };
-        let member = Member {
-            destination: 0,
-            host: String::new(),
-            port: 0,
-            instance: None,
-        };
         Table::new(Entries {
-            routes: vec![TableRoute {
-                key: String::new(),
-                chooser: Chooser::new(RouteKind::SendAllMatch, vec![member]).unwrap(),
-                matcher: Matcher::new(&patterns).unwrap(),
-                destinations: vec![(0, Matcher::all())],
-            }],
+            routes: vec![TableRoute::to_all(
+                "",
+                Matcher::new(&patterns).unwrap(),
+                vec![(0, Matcher::all())],
+            )],
             destinations: 1,
             ..Entries::default()
         })

@@ -110,6 +110,17 @@ impl Chooser {
         })
     }
 
+    /// Of `sendAllMatch`, for these destinations of the table.
+    pub fn all(destinations: Vec<usize>) -> Chooser {
+        Chooser {
+            kind: RouteKind::SendAllMatch,
+            options: ChoiceOptions::default(),
+            everyone: (0..destinations.len()).collect(),
+            destinations,
+            hash: None,
+        }
+    }
+
     /// What kind of route it chooses for.
     pub fn kind(&self) -> RouteKind {
         self.kind

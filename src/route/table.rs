@@ -27,6 +27,19 @@ pub struct TableRoute {
     pub destinations: Vec<(usize, Matcher)>,
 }
 
+impl TableRoute {
+    /// One that gives each of these destinations what it takes.
+    pub fn to_all(key: &str, matcher: Matcher, destinations: Vec<(usize, Matcher)>) -> TableRoute {
+        let members = destinations.iter().map(|(at, _)| *at).collect();
+        TableRoute {
+            key: key.to_owned(),
+            chooser: Chooser::all(members),
+            matcher,
+            destinations,
+        }
+    }
+}
+
 /// A rule that changes names.
 pub trait Rewrite: std::fmt::Debug + Send + Sync {
     /// Appends the changed name to `to` and returns true, or returns false and appends nothing.

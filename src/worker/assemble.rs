@@ -347,4 +347,3 @@ fn hash(source: &[u8]) -> String {
         BuildHasherDefault::<DefaultHasher>::default().hash_one(source)
     )
 }
-

@@ -1,8 +1,8 @@
 //! What carbon-relay-ng and carbon make of pickles, from running them, and where Baton's lines are others on purpose.
 
 use baton::decode::pickle::Decoder;
-use baton::pipeline::Batch;
-use baton::route::{Matcher, Patterns, RouteKind, Table, TableRoute};
+use baton::pipeline::{Batch, Terms};
+use baton::route::{Entries, Matcher, Moment, Table, TableRoute};
 use baton::validate::Rules;
 use proptest::prelude::*;
 use serde_pickle::value::{HashableValue, Value};
@@ -36,20 +36,23 @@ fn lines(pickle: &[u8]) -> Option<String> {
     let mut points = decoder.read(pickle, 16 << 10).ok()?;
     let mut text = Vec::new();
     while points.write_next(&mut text).is_some() {}
-    let all = || Matcher::new(&Patterns::default()).unwrap();
-    let table = Table {
-        blocklist: Vec::new(),
-        routes: vec![TableRoute {
-            key: "all".into(),
-            kind: RouteKind::SendAllMatch,
-            matcher: all(),
-            destinations: vec![(0, all())],
-        }],
-        first_only: false,
+    let table = Table::new(Entries {
+        routes: vec![TableRoute::to_all(
+            "all",
+            Matcher::all(),
+            vec![(0, Matcher::all())],
+        )],
         destinations: 1,
-    };
+        ..Entries::default()
+    });
     let mut batch = Batch::new();
-    batch.run(&table, &Rules::default(), 7, &text);
+    let terms = Terms {
+        table: &table,
+        rules: &Rules::default(),
+        now: 7,
+        moment: Moment::default(),
+    };
+    batch.run(&terms, &text);
     let spans = batch.placed().iter().flat_map(|placed| &placed.spans);
     let out: Vec<u8> = spans
         .flat_map(|span| batch.text(&text, span).to_vec())
