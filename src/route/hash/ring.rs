@@ -8,19 +8,18 @@ use super::digest::{fnv1a_32, folded, md5_16};
 
 /// Entries of each member.
 const ENTRIES: usize = 100;
-/// Positions that share one word of the index: with a hundred members there are ten entries or so among them.
-const BUCKET: usize = 64;
-const BUCKETS: usize = (1 << 16) / BUCKET;
+/// Positions that a name may have.
+const POSITIONS: u32 = 1 << 16;
 
-/// The entries in order, and where to begin to look.
+/// The entries in order, and whose each position is: looked up, since a search costs as much as the hash.
 #[derive(Debug, Clone)]
 pub struct Ring {
     /// Ascending. carbon moves entries beyond 65535.
     positions: Box<[u32]>,
     /// Whose each of them is.
     members: Box<[u16]>,
-    /// The first entry at the beginning of each bucket or behind.
-    index: Box<[u32]>,
+    /// The member that each position belongs to.
+    owners: Box<[u16]>,
     /// How many members there are.
     count: usize,
 }
@@ -117,32 +116,31 @@ impl Ring {
 
     fn of(entries: Vec<Entry>, count: usize) -> Ring {
         let positions: Box<[u32]> = entries.iter().map(|entry| entry.position).collect();
-        let starts = (0..BUCKETS as u32).map(|bucket| bucket * BUCKET as u32);
-        let index = starts.map(|start| positions.partition_point(|at| *at < start) as u32);
+        let members: Box<[u16]> = entries.iter().map(|entry| entry.member as u16).collect();
+        let mut owner = 0;
+        let owners = (0..POSITIONS).map(|position| {
+            while positions.get(owner).is_some_and(|at| *at < position) {
+                owner += 1;
+            }
+            members[owner % members.len()]
+        });
         Ring {
-            index: index.collect(),
-            members: entries.iter().map(|entry| entry.member as u16).collect(),
+            owners: owners.collect(),
+            members,
             positions,
             count,
         }
     }
 
     /// The entry that a position belongs to.
-    #[inline]
     fn entry(&self, position: u16) -> usize {
-        let mut at = self.index[usize::from(position) / BUCKET] as usize;
-        while let Some(found) = self.positions.get(at) {
-            if *found >= position.into() {
-                return at;
-            }
-            at += 1;
-        }
-        0
+        let before = self.positions.partition_point(|at| *at < position.into());
+        before % self.positions.len()
     }
 
     #[inline]
     pub(super) fn first(&self, position: u16) -> usize {
-        self.members[self.entry(position)].into()
+        self.owners[usize::from(position)].into()
     }
 
     /// Of several entries at one position only the first counts, as for carbon-c-relay. A member that has none which counts comes last.
