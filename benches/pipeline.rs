@@ -3,10 +3,7 @@
 
 use baton::{
     pipeline::{Batch, Terms},
-    route::{
-        BlockRule, ChoiceOptions, Chooser, Entries, Matcher, Member, Moment, Patterns, RouteKind,
-        Table, TableRoute,
-    },
+    route::{BlockRule, Entries, Matcher, Moment, Patterns, Table, TableRoute},
     validate::Rules,
 };
 use divan::{Bencher, counter::ItemsCount};
@@ -54,20 +51,13 @@ fn matcher(prefix: &str) -> Matcher {
 
 /// A route with one destination for each prefix.
 fn entries(prefixes: &[&str], blocklist: &[&str]) -> Entries {
-    let routes = prefixes
-        .iter()
-        .enumerate()
-        .map(|(index, prefix)| TableRoute {
-            key: index.to_string(),
-            chooser: Chooser::new(
-                RouteKind::SendAllMatch,
-                vec![Member::to(index)],
-                ChoiceOptions::default(),
-            )
-            .unwrap(),
-            matcher: matcher(prefix),
-            destinations: vec![(index, matcher(""))],
-        });
+    let routes = prefixes.iter().enumerate().map(|(index, prefix)| {
+        TableRoute::to_all(
+            &index.to_string(),
+            matcher(prefix),
+            vec![(index, matcher(""))],
+        )
+    });
     Entries {
         blocklist: blocklist
             .iter()
@@ -81,16 +71,6 @@ fn entries(prefixes: &[&str], blocklist: &[&str]) -> Entries {
 
 fn table(prefixes: &[&str], blocklist: &[&str]) -> Table {
     Table::new(entries(prefixes, blocklist))
-}
-
-fn chooser(destination: usize) -> Chooser {
-    let member = Member {
-        destination,
-        host: "h".to_owned(),
-        port: 2003,
-        instance: None,
-    };
-    Chooser::new(RouteKind::SendAllMatch, vec![member]).unwrap()
 }
 
 fn run(bencher: Bencher, table: &Table, rules: &Rules, input: &[u8]) {

@@ -6,10 +6,7 @@ use std::time::Instant;
 
 use baton::{
     pipeline::{Batch, Terms},
-    route::{
-        BlockRule, Chooser, Entries, Matcher, Member, Moment, Patterns, RouteKind, Table,
-        TableRoute,
-    },
+    route::{BlockRule, Entries, Matcher, Moment, Patterns, Table, TableRoute},
     validate::Rules,
 };
 
@@ -134,26 +131,8 @@ fn regex(text: &str) -> Patterns {
     }
 }
 
-fn member(destination: usize) -> Member {
-    Member {
-        destination,
-        host: format!("h{destination}"),
-        port: 2003,
-        instance: None,
-    }
-}
-
 fn route(key: usize, matcher: Matcher, destinations: Vec<(usize, Matcher)>) -> TableRoute {
-    let members = destinations
-        .iter()
-        .map(|(index, _)| member(*index))
-        .collect();
-    TableRoute {
-        key: key.to_string(),
-        chooser: Chooser::new(RouteKind::SendAllMatch, members).unwrap(),
-        matcher,
-        destinations,
-    }
+    TableRoute::to_all(&key.to_string(), matcher, destinations)
 }
 
 fn as_routes(rules: &[Patterns]) -> Entries {

@@ -57,16 +57,6 @@ fn route(kind: RouteKind, matcher: Matcher, destinations: Vec<(usize, Matcher)>)
     }
 }
 
-fn chooser(kind: RouteKind, destinations: impl Iterator<Item = usize>) -> Chooser {
-    let member = |destination| Member {
-        destination,
-        host: format!("h{destination}"),
-        port: 2003,
-        instance: None,
-    };
-    Chooser::new(kind, destinations.map(member).collect()).unwrap()
-}
-
 fn table(routes: Vec<TableRoute>) -> Entries {
     let indexes = routes.iter().flat_map(|route| &route.destinations);
     Entries {

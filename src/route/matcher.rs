@@ -188,7 +188,7 @@ impl Matcher {
     }
 
     /// The literals by which it can be found: several choices, each enough by itself.
-    pub(super) fn choices(&self) -> Vec<Literals> {
+    pub fn choices(&self) -> Vec<Literals> {
         self.clues()
             .into_iter()
             .map(|(_, literals)| literals)
