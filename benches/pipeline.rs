@@ -2,8 +2,8 @@
 #![allow(missing_docs)]
 
 use baton::{
-    pipeline::Batch,
-    route::{BlockRule, Matcher, Patterns, RouteKind, Table, TableRoute},
+    pipeline::{Batch, Terms},
+    route::{BlockRule, Entries, Matcher, Moment, Patterns, Table, TableRoute},
     validate::Rules,
 };
 use divan::{Bencher, counter::ItemsCount};
@@ -50,33 +50,42 @@ fn matcher(prefix: &str) -> Matcher {
 }
 
 /// A route with one destination for each prefix.
-fn table(prefixes: &[&str], blocklist: &[&str]) -> Table {
-    let routes = prefixes
-        .iter()
-        .enumerate()
-        .map(|(index, prefix)| TableRoute {
-            key: index.to_string(),
-            kind: RouteKind::SendAllMatch,
-            matcher: matcher(prefix),
-            destinations: vec![(index, matcher(""))],
-        });
-    Table {
+fn entries(prefixes: &[&str], blocklist: &[&str]) -> Entries {
+    let routes = prefixes.iter().enumerate().map(|(index, prefix)| {
+        TableRoute::to_all(
+            &index.to_string(),
+            matcher(prefix),
+            vec![(index, matcher(""))],
+        )
+    });
+    Entries {
         blocklist: blocklist
             .iter()
             .map(|rule| BlockRule::parse(rule).unwrap())
             .collect(),
         routes: routes.collect(),
-        first_only: false,
         destinations: prefixes.len(),
+        ..Entries::default()
     }
+}
+
+fn table(prefixes: &[&str], blocklist: &[&str]) -> Table {
+    Table::new(entries(prefixes, blocklist))
 }
 
 fn run(bencher: Bencher, table: &Table, rules: &Rules, input: &[u8]) {
     let mut batch = Batch::new();
-    batch.run(table, rules, 1_790_000_000, input);
+    let up = vec![true; table.entries().destinations];
+    let terms = Terms {
+        table,
+        rules,
+        now: 1_790_000_000,
+        moment: Moment { up: &up, turn: 0 },
+    };
+    batch.run(&terms, input);
     let count = ItemsCount::new(batch.lines());
     bencher.counter(count).bench_local(|| {
-        batch.run(table, rules, 1_790_000_000, divan::black_box(input));
+        batch.run(&terms, divan::black_box(input));
         batch.routed()
     });
 }
@@ -127,13 +136,13 @@ fn blocklist_2(bencher: Bencher) {
 
 #[divan::bench]
 fn regex_1(bencher: Bencher) {
-    let mut table = table(&[""], &[]);
+    let mut table = entries(&[""], &[]);
     let patterns = Patterns {
         regex: r"^servers\.h[0-9]+\.(cpu|load)\.".to_owned(),
         ..Patterns::default()
     };
     table.routes[0].matcher = Matcher::new(&patterns).unwrap();
-    run(bencher, &table, &Rules::default(), &clean());
+    run(bencher, &Table::new(table), &Rules::default(), &clean());
 }
 
 #[divan::bench]

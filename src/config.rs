@@ -4,6 +4,7 @@
 //! and durations lie in their ranges, and no two things claim the same address, path, key or id.
 //! Nothing in a file is accepted and then ignored.
 
+mod choice;
 mod compile;
 mod keys;
 mod listen;
@@ -13,6 +14,7 @@ mod problem;
 mod read;
 mod relay_ng;
 mod routes;
+mod rules;
 mod state;
 
 pub use keys::keys;
@@ -42,12 +44,20 @@ pub struct Config {
     pub input: Input,
     /// What a line must hold to.
     pub rules: validate::Rules,
+    /// Of how many names the last timestamp is kept, so that older points can be refused; `None`: none are refused.
+    pub order: Option<usize>,
     /// What to log, and how.
     pub log: Log,
     /// Baton's own metrics; `None` when they are off.
     pub instrumentation: Option<Instrumentation>,
     /// Each is a rule that `route::BlockRule::parse` reads.
     pub blocklist: Vec<String>,
+    /// In order. All can be compiled.
+    pub rewriters: Vec<spec::Rewriter>,
+    /// In order. All can be compiled, and no two have the same text.
+    pub aggregations: Vec<spec::Aggregation>,
+    /// How many windows the aggregations may have open.
+    pub max_windows: usize,
     /// Whether only the first route that matches takes a line.
     pub first_only: bool,
     /// In order.
@@ -65,6 +75,8 @@ pub struct Config {
 pub struct Input {
     /// The longest line, in bytes.
     pub max_line: usize,
+    /// The longest pickle, in bytes, without the length before it.
+    pub max_frame: usize,
     /// How many connections there may be; when it is reached, accepting pauses.
     pub max_connections: usize,
     /// After how long a silent connection is closed; `None`: never.

@@ -7,6 +7,7 @@
 mod backoff;
 mod connect;
 mod file;
+mod frames;
 mod tcp;
 
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use crate::ledger::{Cell, Count, DropReason};
 use crate::queue::{Queue, Ring};
 use crate::spec::{self, Address};
 use crate::sys::{self, Watched};
+use frames::Staged;
 
 /// Where lines go.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub struct Destination {
     draining: AtomicBool,
     /// It was given up: nothing is connected or sent any more.
     gone: AtomicBool,
+    /// It may not connect: what is queued is being moved elsewhere.
+    held: AtomicBool,
     /// Woken when something outside has changed what the task has to do.
     changed: Notify,
 }
@@ -60,8 +64,12 @@ struct Link {
     asked: Option<(Instant, u64)>,
     /// Lines wait for company until then.
     company_until: Option<Instant>,
-    /// It is to be given up at the end of a line: the name means another address now.
+    /// Those before this position have waited.
+    company_had: u64,
+    /// It is to be given up at the end of a line or frame: the name means another address now, or the config another form.
     moving: bool,
+    /// It is sent frames, of which this is the last; then `written` is where that ends.
+    frames: Option<Staged>,
     /// The last connection ended with everything acknowledged and in order.
     ended_well: bool,
 }
@@ -99,6 +107,13 @@ pub struct Health {
     pub error: Option<String>,
 }
 
+impl Link {
+    /// The frame of a connection that is sent frames.
+    fn staged(&mut self) -> &mut Staged {
+        self.frames.get_or_insert_default()
+    }
+}
+
 impl Destination {
     /// A destination that isn't connected yet.
     pub fn new(
@@ -123,6 +138,7 @@ impl Destination {
             }),
             draining: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             changed: Notify::new(),
         }
     }
@@ -138,11 +154,13 @@ impl Destination {
     /// Goes on with this connection, which a predecessor made; the ledger names it as the ring's link. `None`: there is none.
     pub fn take_over(&self, socket: Option<Arc<Watched>>) {
         let mut link = self.link();
-        let cookie = self.ring.cell(Cell::Link);
+        let (cookie, framed) = (self.queue.linked(), self.ring.cell(Cell::FramedLink) != 0);
         *link = Link::default();
         if let Some(socket) = socket {
             link.peer = connect::peer(socket.get_ref());
-            link.moving = !connect::is_literal_for(&self.spec.address, link.peer);
+            link.moving = !connect::is_literal_for(&self.spec.address, link.peer)
+                || framed != self.spec.pickle;
+            link.frames = framed.then(Staged::default);
             link.base = self.ring.cell(Cell::LinkBase);
             link.cookie = cookie;
             link.socket = Some(socket);
@@ -185,6 +203,19 @@ impl Destination {
         self.close(&mut link);
         self.changed.notify_one();
         true
+    }
+
+    /// Keeps it from connecting, while what is queued is moved elsewhere. False: it is connected, or isn't a peer.
+    pub fn hold(&self) -> bool {
+        let link = self.link();
+        let may = link.socket.is_none() && matches!(self.spec.address, Address::Tcp { .. });
+        self.held.store(may, Ordering::SeqCst);
+        may
+    }
+
+    /// Lets it connect again.
+    pub fn let_go(&self) {
+        self.held.store(false, Ordering::SeqCst);
     }
 
     /// Gives up what isn't acknowledged and the connection, for good. Returns the lines dropped; `None`: the gate is closed.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
 
+use crate::decode::pickle::Decoder;
 use crate::ledger::{LANES, Ledger, Writer};
 use crate::pipeline::Batch;
 
@@ -28,6 +29,8 @@ pub struct Lane {
     pub batch: Batch,
     /// The ledger's writer of this lane.
     pub writer: Writer,
+    /// Where pickles are decoded, and the lines that they become.
+    pub pickles: (Decoder, Vec<u8>),
 }
 
 /// See the module's text.
@@ -48,6 +51,7 @@ impl Gate {
                     buffer: vec![0; BUFFER].into_boxed_slice(),
                     batch: Batch::new(),
                     writer: Writer::new(ledger.clone(), lane),
+                    pickles: Default::default(),
                 })
             })
             .collect();

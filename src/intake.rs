@@ -3,15 +3,16 @@
 mod rejected;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
 use crate::gate::Lane;
 use crate::ledger::{Count, DropReason, Object, Writer};
-use crate::pipeline::Batch;
+use crate::pipeline::{Batch, Terms};
 use crate::queue::{Append, Queue, Ring};
-use crate::route::Table;
+use crate::route::{Moment, Table};
 use crate::validate::{Reason, Rules};
 
 pub use rejected::{Rejected, Sample, printable};
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub rules: Rules,
     /// The queue of each destination.
     pub queues: Vec<Arc<Queue>>,
+    /// Which of them are taken for up, by those routes that ask.
+    pub up: ArcSwap<Vec<bool>>,
     /// The ledger's object of each route.
     pub routes: Vec<Object>,
     /// The ledger's object of each blocklist rule.
@@ -38,6 +41,24 @@ pub struct Intake {
     pub snapshot: ArcSwap<Snapshot>,
     /// The last rejected lines.
     pub rejected: Rejected,
+    /// Counts batches.
+    turns: AtomicU64,
+}
+
+/// Whole lines, and what was refused on the way to them.
+#[derive(Clone, Copy, Debug)]
+pub struct Lines<'a> {
+    /// Each ends in a newline.
+    pub text: &'a [u8],
+    /// What came beside them and never was a line, by the number of its reason: each counts as a line in.
+    pub refused: &'a [u64; Reason::COUNT],
+}
+
+impl<'a> From<&'a [u8]> for Lines<'a> {
+    fn from(text: &'a [u8]) -> Lines<'a> {
+        let refused = &[0; Reason::COUNT];
+        Lines { text, refused }
+    }
 }
 
 /// Whether a sender can be made to wait.
@@ -68,27 +89,37 @@ impl Intake {
         Intake {
             snapshot: ArcSwap::from_pointee(snapshot),
             rejected: Rejected::default(),
+            turns: AtomicU64::new(0),
         }
     }
 
     /// Takes whole lines: all of them are placed and counted, in one commit with what `also` adds to it; or, when a queue that doesn't
     /// drop has no room, nothing happened and that ring is returned.
-    pub fn feed(
+    pub fn feed<'a>(
         &self,
         snapshot: &Snapshot,
         batch: &mut Batch,
         writer: &mut Writer,
         origin: Origin<'_>,
-        lines: &[u8],
+        lines: impl Into<Lines<'a>>,
         also: impl FnOnce(&mut Writer),
     ) -> Result<(), Arc<Ring>> {
         let now_ms = now_ms();
-        batch.run(
-            &snapshot.table,
-            &snapshot.rules,
-            (now_ms / 1000) as u32,
-            lines,
-        );
+        let Lines {
+            text: lines,
+            refused,
+        } = lines.into();
+        let up = snapshot.up.load();
+        let terms = Terms {
+            table: &snapshot.table,
+            rules: &snapshot.rules,
+            now: (now_ms / 1000) as u32,
+            moment: Moment {
+                up: &up,
+                turn: self.turns.fetch_add(1, Ordering::Relaxed),
+            },
+        };
+        batch.run(&terms, lines);
         let mut appends = lock_queues(snapshot, batch);
         if origin.patience == Patience::Waits {
             for (at, append) in &appends {
@@ -108,7 +139,7 @@ impl Intake {
             writer.add(queue.counts(), reason, dropped);
             append.publish(writer, now_ms);
         }
-        count(snapshot, batch, writer, origin.listener);
+        count(snapshot, batch, writer, origin.listener, refused);
         also(writer);
         writer.commit();
         appends.into_iter().for_each(|(_, append)| append.finish());
@@ -170,10 +201,18 @@ fn push(
     dropped
 }
 
-fn count(snapshot: &Snapshot, batch: &Batch, writer: &mut Writer, listener: Object) {
-    writer.add(listener, Count::Lines, batch.lines());
+fn count(
+    snapshot: &Snapshot,
+    batch: &Batch,
+    writer: &mut Writer,
+    listener: Object,
+    refused: &[u64; Reason::COUNT],
+) {
+    let lines = batch.lines() + refused.iter().sum::<u64>();
+    writer.add(listener, Count::Lines, lines);
     for reason in Reason::ALL {
-        writer.add(listener, reason, batch.rejected()[reason as usize]);
+        let at = reason as usize;
+        writer.add(listener, reason, batch.rejected()[at] + refused[at]);
     }
     let mut blocked = 0;
     for (rule, lines) in batch.blocked() {

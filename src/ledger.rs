@@ -91,26 +91,32 @@ pub struct Offset {
     pub receiving: bool,
     /// What is being discarded is the rest of a line that a killed worker had begun to read: it counts as lost.
     pub cut: bool,
+    /// It is a stream of pickles, not of lines. That stands here since who takes a connection over is told its address
+    /// only, and of that the config may say something else by now.
+    pub pickle: bool,
 }
 
 impl Offset {
     const DISCARDING: u64 = 1 << 63;
     const RECEIVING: u64 = 1 << 62;
     const CUT: u64 = 1 << 61;
+    const PICKLE: u64 = 1 << 60;
 
     fn word(self) -> u64 {
         self.bytes
             | if self.discarding { Self::DISCARDING } else { 0 }
             | if self.receiving { Self::RECEIVING } else { 0 }
             | if self.cut { Self::CUT } else { 0 }
+            | if self.pickle { Self::PICKLE } else { 0 }
     }
 
     fn from_word(word: u64) -> Offset {
         Offset {
-            bytes: word & !(Self::DISCARDING | Self::RECEIVING | Self::CUT),
+            bytes: word & !(Self::DISCARDING | Self::RECEIVING | Self::CUT | Self::PICKLE),
             discarding: word & Self::DISCARDING != 0,
             receiving: word & Self::RECEIVING != 0,
             cut: word & Self::CUT != 0,
+            pickle: word & Self::PICKLE != 0,
         }
     }
 }

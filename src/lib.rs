@@ -24,6 +24,12 @@ pub mod listen;
 pub mod decode;
 pub mod validate;
 
+// What it is called from here on, and what is computed of it.
+pub mod aggregate;
+pub mod aggregating;
+pub mod rewrite;
+pub mod template;
+
 // Who takes it.
 pub mod route;
 
@@ -34,6 +40,8 @@ pub mod intake;
 
 // From a ring to the wire.
 pub mod queue;
+
+pub mod encode;
 
 pub mod destination;
 

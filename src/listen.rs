@@ -6,6 +6,9 @@
 mod accept;
 mod connection;
 mod connections;
+mod frames;
+mod framing;
+mod notes;
 mod stream;
 mod udp;
 
@@ -25,7 +28,8 @@ use crate::sys::{Watched, watch};
 pub use accept::{accept, empty_accept_queue};
 pub use connection::{Connection, Kind, Lost};
 pub use connections::Connections;
-pub use stream::{read_stream, read_to_end};
+pub use framing::Protocol;
+pub use stream::{place_inherited, read_stream, read_to_end};
 pub use udp::{drain, read_datagrams};
 
 /// What all inputs of a worker share.
@@ -45,6 +49,8 @@ pub struct Inputs {
     pub limits: Limits,
     /// Bytes that were read and wait for room, over all connections.
     pub waiting: AtomicUsize,
+    /// Memory of pickles that have begun or wait, over all connections.
+    pub frames: AtomicUsize,
     /// A stop has begun: nothing is accepted any more, and no datagram read, by its ordinary task.
     pub stopping: watch::Sender<bool>,
 }
@@ -54,6 +60,8 @@ pub struct Inputs {
 pub struct Limits {
     /// In bytes, without the newline.
     pub max_line: usize,
+    /// Of a pickle, in bytes, without its length.
+    pub max_frame: usize,
     /// Accepting pauses there.
     pub max_connections: usize,
     /// A silent connection is closed after it.
@@ -65,7 +73,7 @@ pub struct Limits {
 pub struct Listener {
     /// As in the config.
     pub address: String,
-    /// `line` or `http`.
+    /// `line`, `pickle` or `http`.
     pub kind: String,
     /// SO_COOKIE.
     pub cookie: u64,
@@ -93,6 +101,14 @@ impl Listener {
     /// The socket, watched; it listens now.
     fn watched(&self) -> std::io::Result<Watched> {
         watch(self.socket.try_clone()?)
+    }
+
+    /// What its connections speak.
+    pub fn protocol(&self) -> Protocol {
+        match self.kind.as_str() {
+            "pickle" => Protocol::Pickle,
+            _ => Protocol::Line,
+        }
     }
 
     /// Whether it receives datagrams.

@@ -1,21 +1,29 @@
-//! The way of a metric, written down once: line → validation → blocklist → routes → spans by destination.
+//! The way of a metric, written down once: line → validation → blocklist → rewriters → aggregators → routes → spans by
+//! destination.
 //!
 //! One synchronous call over a batch of whole lines. It never waits, knows no clock and allocates nothing per line: all
 //! room it needs lives in the [`Batch`], which belongs to a thread and is used again. Nothing is copied but lines that
 //! must change; neighbouring lines with the same takers are one span, which the queue copies once.
 //!
-//! The books of a batch: lines = rejected + blocked + unrouted + routed.
+//! From the blocklist on everything depends on the name, and the same names come again: so it is a [`Decision`], which
+//! is remembered (`memo`) where that is cheaper than to decide anew.
+//!
+//! The books of a batch: lines = rejected + blocked + consumed + unrouted + routed.
 
+mod gathered;
 mod judge;
+mod memo;
 mod placing;
 
 use std::ops::Range;
 
 use crate::{
-    route::{Subject, Table},
-    validate::{Reason, Rules},
+    route::{self, Decision, Fate, Moment, Table, Taker},
+    validate::{Reason, Rules, name},
 };
+pub use gathered::Gathered;
 use judge::{Scratch, Verdict};
+use memo::{Known, Memo};
 use placing::Placing;
 
 /// How many rejected lines of a batch are kept to be looked at.
@@ -28,7 +36,44 @@ pub struct Batch {
     rejected: [u64; Reason::COUNT],
     rejections: Vec<Rejection>,
     scratch: Scratch,
+    memo: Memo,
+    /// Of a name that the memo doesn't know.
+    fresh: Decision,
+    room: route::Scratch,
+    waiting: Vec<Waiting>,
+    /// Of a line, where routes choose anew for each.
+    takers: Vec<Taker>,
+    consumed: u64,
+    gathered: gathered::List,
     placing: Placing,
+}
+
+/// Lines that are looked up together.
+const GROUP: usize = 32;
+
+/// A line that may pass, on its way to those who take it.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// The size of its name, which it begins with.
+    name: usize,
+    /// Where it came in the input, without its newline.
+    came: (u32, u32),
+    span: Span,
+    hash: Option<u64>,
+    slot: u32,
+}
+
+/// What a batch is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// Who takes which names.
+    pub table: &'a Table,
+    /// What lines are held to.
+    pub rules: &'a Rules,
+    /// Seconds since 1970, in place of the timestamp `-1`.
+    pub now: u32,
+    /// What routes may depend on beside the name.
+    pub moment: Moment<'a>,
 }
 
 /// A line that was rejected.
@@ -72,40 +117,43 @@ impl Batch {
         Batch::default()
     }
 
-    /// Evaluates `input`, whole lines each ending in a newline, and forgets the batch before. `now`, in seconds since
-    /// 1970, replaces the timestamp `-1`.
+    /// Evaluates `input`, whole lines each ending in a newline, and forgets the batch before.
     ///
     /// Should the last line lack its newline it is a line all the same: the last one of a datagram may. (The end of a
     /// *stream* is no line; [`Splitter`](crate::decode::split::Splitter) keeps it back.)
     ///
     /// # Panics
     /// If the input is over 1 GiB, or an index in the table is not below its number of destinations.
-    pub fn run(&mut self, table: &Table, rules: &Rules, now: u32, input: &[u8]) {
+    pub fn run(&mut self, terms: &Terms, input: &[u8]) {
         // Positions are 32-bit, and a changed line can be twice as long as it was.
         assert!(input.len() <= 1 << 30, "a batch is at most 1 GiB");
         self.lines = 0;
         self.rejected = [0; Reason::COUNT];
         self.rejections.clear();
         self.scratch.clear();
-        self.placing.begin(table);
+        self.consumed = 0;
+        self.gathered.clear();
+        self.memo.begin(terms.table, terms.rules);
+        self.placing.begin(terms.table);
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', input) {
-            self.line(table, rules, now, input, start..end);
+            self.line(terms, input, start..end);
             start = end + 1;
         }
         if start < input.len() {
-            self.line(table, rules, now, input, start..input.len());
+            self.line(terms, input, start..input.len());
         }
+        self.look_up(terms, input);
         self.placing.finish();
     }
 
     #[inline]
-    fn line(&mut self, table: &Table, rules: &Rules, now: u32, input: &[u8], range: Range<usize>) {
+    fn line(&mut self, terms: &Terms, input: &[u8], range: Range<usize>) {
         let line = &input[range.clone()];
         let ended = range.end < input.len();
-        let verdict = match judge::canonical(rules, line) {
+        let verdict = match judge::canonical(terms.rules, line) {
             Some(name) if ended => Verdict::AsItCame { name: 0..name },
-            _ => judge::judge(rules, now, line, ended, &mut self.scratch),
+            _ => judge::judge(terms.rules, terms.now, line, ended, &mut self.scratch),
         };
         let (name, text, changed) = match verdict {
             Verdict::Empty => return,
@@ -120,7 +168,133 @@ impl Batch {
             end: text.end as u32,
             lines: 1,
         };
-        self.placing.take(table, &Subject::new(name), span);
+        if self.memo.is_on() {
+            let hash = self.memo.hash(name);
+            self.waiting.push(Waiting {
+                name: name.len(),
+                came: (range.start as u32, range.end as u32),
+                span,
+                hash,
+                slot: 0,
+            });
+            if self.waiting.len() == GROUP {
+                self.look_up(terms, input);
+            }
+            return;
+        }
+        decide(terms, name, &mut self.room, &mut self.fresh);
+        let line = Waiting {
+            name: name.len(),
+            came: (range.start as u32, range.end as u32),
+            span,
+            hash: None,
+            slot: 0,
+        };
+        self.take(terms, input, line, None);
+    }
+
+    /// Looks the waiting lines up.
+    fn look_up(&mut self, terms: &Terms, input: &[u8]) {
+        // All the reads that may have to wait for memory, before anything depends on one.
+        for line in &mut self.waiting {
+            line.slot = line.hash.map_or(0, |hash| self.memo.slot(hash));
+        }
+        for at in 0..self.waiting.len() {
+            let line = self.waiting[at];
+            let Waiting {
+                name: size,
+                span,
+                hash,
+                slot,
+                ..
+            } = line;
+            let from = span.start as usize;
+            let name = match span.changed {
+                true => self.scratch.text(from..from + size),
+                false => &input[from..from + size],
+            };
+            let known = hash.map_or(Known::Skipped, |hash| self.memo.find(name, hash, slot));
+            let number = match known {
+                Known::As(number) => Some(number),
+                Known::Not(_) | Known::Skipped => {
+                    decide(terms, name, &mut self.room, &mut self.fresh);
+                    if let Known::Not(hash) = known {
+                        self.memo.keep(name, hash, &self.fresh);
+                    }
+                    None
+                }
+            };
+            self.take(terms, input, line, number);
+        }
+        self.waiting.clear();
+    }
+
+    /// Does with a line what was decided: under this number in the memo, or just now.
+    #[inline]
+    fn take(&mut self, terms: &Terms, input: &[u8], line: Waiting, number: Option<u32>) {
+        let decision = number.map_or(&self.fresh, |number| self.memo.decision(number));
+        if decision.is_plain() {
+            let known = number.map(|number| self.memo.unique(number));
+            self.placing.take(&decision.takers, known, line.span);
+        } else if let Fate::Blocked(rule) = decision.fate {
+            self.placing.block(rule);
+        } else {
+            self.take_specially(terms, input, line, number);
+        }
+    }
+
+    /// A line whose decision says more than who takes it.
+    #[inline(never)]
+    fn take_specially(&mut self, terms: &Terms, input: &[u8], line: Waiting, number: Option<u32>) {
+        let Waiting {
+            name: old,
+            mut span,
+            ..
+        } = line;
+        let decision = number.map_or(&self.fresh, |number| self.memo.decision(number));
+        if let Some(name) = decision.renamed() {
+            let text = span.start as usize..span.end as usize;
+            let text = match span.changed {
+                true => self.scratch.rename_again(name, text.start + old..text.end),
+                false => self.scratch.rename(name, &input[text][old..]),
+            };
+            if text.len() > terms.rules.max_line + 1 {
+                self.scratch.truncate(text.start);
+                return self.refuse(&line);
+            }
+            (span.changed, span.start, span.end) = (true, text.start as u32, text.end as u32);
+        } else if decision.fate == Fate::BadRewrite {
+            return self.refuse(&line);
+        }
+        for output in &decision.outputs {
+            let name = &decision.text[output.name.clone()];
+            self.gathered.push(output.rule, name, span);
+        }
+        if decision.fate == Fate::Consumed {
+            self.consumed += 1;
+            return;
+        }
+        let name = match decision.renamed() {
+            Some(name) => name,
+            None if span.changed => self
+                .scratch
+                .text(span.start as usize..span.start as usize + old),
+            None => &input[span.start as usize..][..old],
+        };
+        self.takers.clear();
+        self.takers.extend_from_slice(&decision.takers);
+        let (moment, takers) = (&terms.moment, &mut self.takers);
+        terms
+            .table
+            .settle(decision, name, moment, &mut self.room, takers);
+        self.placing.take(&self.takers, None, span);
+    }
+
+    /// A line that the rewriters spoiled; it was counted as a line before.
+    fn refuse(&mut self, line: &Waiting) {
+        self.lines -= 1;
+        let range = line.came.0 as usize..line.came.1 as usize;
+        self.reject(Reason::Rewrite, range);
     }
 
     #[cold]
@@ -150,6 +324,18 @@ impl Batch {
     /// The rules of the blocklist that dropped lines, each once with how many, by their index.
     pub fn blocked(&self) -> impl Iterator<Item = (usize, u64)> {
         placing::hits(&self.placing.blocked)
+    }
+
+    /// Lines that an aggregator took and let go no further.
+    pub fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    /// What aggregators took, in the order in which it came, given the input that the batch was made from.
+    pub fn gathered<'a>(&'a self, input: &'a [u8]) -> impl Iterator<Item = Gathered<'a>> {
+        self.gathered
+            .iter()
+            .map(move |(rule, output, line)| Gathered::new(rule, output, self.text(input, line)))
     }
 
     /// Lines that no destination took.
@@ -183,5 +369,18 @@ impl Batch {
         } else {
             &input[range]
         }
+    }
+}
+
+/// Decides on a name for the first time.
+#[inline]
+fn decide(terms: &Terms, name: &[u8], room: &mut route::Scratch, decision: &mut Decision) {
+    terms
+        .table
+        .decide(name, terms.rules.max_line, room, decision);
+    if let Some(renamed) = decision.renamed()
+        && name::check(terms.rules, renamed).is_err()
+    {
+        decision.refuse();
     }
 }

@@ -1,4 +1,5 @@
-//! The queue of a destination: two [rings](Ring) of whole lines in one memfd.
+//! The queue of a destination: two [rings](Ring) of whole lines in one memfd, and behind them the table of [frames](Frames) that are
+//! on their way.
 //!
 //! The **send** ring is the send queue, the re-send buffer after a lost connection, and what a successor takes over, all in one:
 //! bytes stay where they are until TCP has acknowledged them. While the destination is down or slow, new lines go to the
@@ -13,6 +14,7 @@
 //! ```
 
 mod age;
+mod frames;
 mod ring;
 
 use std::io;
@@ -25,6 +27,7 @@ use tokio::sync::Notify;
 use crate::ledger::{Cell, DropReason, Kind, Ledger, Object, Writer};
 
 pub use age::Ages;
+pub use frames::{Boundary, Frames};
 pub use ring::{Append, Ring};
 
 /// What a queue does with lines it has no room for.
@@ -56,6 +59,8 @@ pub struct Queue {
     pub send: Arc<Ring>,
     /// To the spool.
     pub intake: Arc<Ring>,
+    /// What of `send` is on its way, if that is sent in frames.
+    pub frames: Frames,
     policy: Policy,
     memory: Mutex<Arc<OwnedFd>>,
     /// The spool is full or broken, and its policy is to drop what is new.
@@ -66,7 +71,7 @@ pub struct Queue {
 
 /// The memory that a queue needs whose rings have this size.
 pub fn memory_for(size: u64) -> u64 {
-    2 * size
+    2 * size + frames::BYTES
 }
 
 impl Queue {
@@ -91,8 +96,10 @@ impl Queue {
                 resend,
             )
         };
+        let send = Arc::new(ring(Kind::Queue, 0, policy.resend)?);
         Ok(Queue {
-            send: Arc::new(ring(Kind::Queue, 0, policy.resend)?),
+            frames: Frames::open(send.clone(), memory.as_fd(), 2 * size)?,
+            send,
             intake: Arc::new(ring(Kind::Intake, size, 0)?),
             policy,
             memory: Mutex::new(Arc::new(memory)),
@@ -131,7 +138,20 @@ impl Queue {
 
     /// Whether nothing is kept in memory: that may be replaced.
     pub fn is_empty(&self) -> bool {
-        self.send.is_empty() && self.intake.is_empty()
+        self.send.is_empty() && self.intake.is_empty() && self.frames.on_their_way() == 0
+    }
+
+    /// Whether its memory has all parts: that which an older version has made lacks some.
+    pub fn is_complete(&self) -> bool {
+        self.frames.is_shared()
+    }
+
+    /// The cookie of the connection that it is sent on; of a file something else.
+    pub fn linked(&self) -> u64 {
+        match self.send.cell(Cell::FramedLink) {
+            0 => self.send.cell(Cell::Link),
+            framed => framed,
+        }
     }
 
     /// The memfd.
@@ -148,6 +168,7 @@ impl Queue {
     pub fn replace_memory(&self, memory: OwnedFd, size: u64) -> io::Result<()> {
         self.send.replace_memory(memory.as_fd(), 0, size)?;
         self.intake.replace_memory(memory.as_fd(), size, size)?;
+        self.frames.replace(memory.as_fd(), 2 * size)?;
         *self.memory.lock().unwrap_or_else(|e| e.into_inner()) = Arc::new(memory);
         Ok(())
     }

@@ -9,27 +9,40 @@
 //! ```
 
 mod address;
+mod aggregation;
+mod choice;
 mod destination;
 mod draft;
 mod nearest;
+mod rewriter;
 mod spool;
 mod units;
 mod words;
 
 pub use address::{Address, BadAddress};
+pub use aggregation::{Aggregation, AggregationDraft, seconds_within};
+pub use choice::{CHOICE, Choice, FAILBACK};
 pub use destination::{BadDestination, Destination, Full};
 pub use draft::{BadOption, Draft, OPTIONS};
 pub use nearest::nearest;
+pub use rewriter::Rewriter;
 pub use spool::{BadReplayFrom, Replay, ReplayFrom, Spool, SpoolFull};
 pub use units::{BadUnit, ByteSize, duration_within, parse_duration, show_duration, size_within};
 pub use words::{Word, quoted, split};
 
 use crate::route::{Patterns, RouteKind};
 
+/// Something about a rule that can be run and is most likely not meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The key that it is about, as the config file has it.
+    pub key: &'static str,
+    /// What will happen.
+    pub message: String,
+}
+
 /// The options that say which names are taken, as they are written: all that are set must hold.
 pub const PATTERNS: &[&str] = &["prefix", "notPrefix", "sub", "notSub", "regex", "notRegex"];
-
-const ROUTE_KINDS: [RouteKind; 2] = [RouteKind::SendAllMatch, RouteKind::SendFirstMatch];
 
 /// A route as it was asked for; the routing table compiles it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +51,8 @@ pub struct Route {
     pub key: String,
     /// Which of its destinations take a line.
     pub kind: RouteKind,
+    /// How it chooses them, beside that.
+    pub choice: Choice,
     /// Which lines it takes.
     pub patterns: Patterns,
     /// At least one, no two with the same address.
@@ -47,7 +62,7 @@ pub struct Route {
 /// Reads a route's kind; an error names the kinds there are.
 pub fn parse_route_kind(text: &str) -> Result<RouteKind, String> {
     text.parse()
-        .map_err(|_| one_of(&ROUTE_KINDS.map(RouteKind::as_str), text))
+        .map_err(|_| one_of(&RouteKind::ALL.map(RouteKind::as_str), text))
 }
 
 /// The field of `patterns` that one of [`PATTERNS`] sets.
@@ -145,12 +160,13 @@ mod tests {
 
     #[test]
     fn every_route_kind_is_read() {
-        for kind in ROUTE_KINDS {
+        for kind in RouteKind::ALL {
             assert_eq!(parse_route_kind(kind.as_str()), Ok(kind));
         }
         assert_eq!(
             parse_route_kind("sendAllmatch").unwrap_err(),
-            "expected sendAllMatch or sendFirstMatch, found \"sendAllmatch\": did you mean sendAllMatch?"
+            "expected sendAllMatch, sendFirstMatch, consistentHashing, consistentHashing-v2, carbon_ch, fnv1a_ch, \
+             jump_fnv1a_ch, any_of, failover or roundRobin, found \"sendAllmatch\": did you mean sendAllMatch?"
         );
     }
 

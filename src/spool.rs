@@ -22,6 +22,7 @@ mod engine;
 mod errand;
 mod front;
 mod hand;
+mod pass_over;
 mod replay;
 mod take;
 mod tend;

@@ -391,14 +391,14 @@ fn passed_by_systemd() -> Vec<Listener> {
     let take = |(fd, name): (i32, String)| {
         let listener = sys::inherited(fd).and_then(|fd| Listener::passed(fd, &name));
         match listener {
-            Ok(listener) if matches!(listener.kind.as_str(), "line" | "http") => {
+            Ok(listener) if matches!(listener.kind.as_str(), "line" | "pickle" | "http") => {
                 tracing::info!(address = %listener.address, kind = name, "from systemd");
                 Some(listener)
             }
             Ok(listener) => {
                 tracing::error!(
                     address = %listener.address, kind = name,
-                    "a socket from systemd whose FileDescriptorName is neither line nor http isn't served"
+                    "a socket from systemd whose FileDescriptorName is neither line, pickle nor http isn't served"
                 );
                 None
             }

@@ -2,6 +2,7 @@
 
 pub mod name;
 pub mod number;
+pub mod order;
 pub mod tags;
 
 /// How strictly a name is judged, for names that are not Metrics 2.0.
@@ -76,11 +77,20 @@ pub enum Reason {
     TooLong,
     /// The stream ended within the line. Counted by the listener: the pipeline sees whole lines only.
     Unterminated,
+    /// A pickle that can't be decoded, or holds more than data. One for all that is in it. Like the next two it never gets to
+    /// the pipeline.
+    Pickle,
+    /// An item of a pickle that is no `(name, (timestamp, value))`.
+    PickleItem,
+    /// A frame over the limit: the connection ends with it.
+    Frame,
+    /// Rewriters made no valid name of it.
+    Rewrite,
 }
 
 impl Reason {
     /// All reasons, each at its own index.
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 13] = [
         Reason::Fields,
         Reason::Value,
         Reason::Nan,
@@ -90,6 +100,10 @@ impl Reason {
         Reason::Metrics20,
         Reason::TooLong,
         Reason::Unterminated,
+        Reason::Pickle,
+        Reason::PickleItem,
+        Reason::Frame,
+        Reason::Rewrite,
     ];
     /// How many there are.
     pub const COUNT: usize = Reason::ALL.len();
@@ -106,6 +120,10 @@ impl Reason {
             Reason::Metrics20 => "metrics20",
             Reason::TooLong => "too-long",
             Reason::Unterminated => "unterminated",
+            Reason::Pickle => "pickle",
+            Reason::PickleItem => "pickle-item",
+            Reason::Frame => "frame",
+            Reason::Rewrite => "rewrite",
         }
     }
 }

@@ -11,6 +11,7 @@ mod own_metrics;
 mod relay;
 mod report;
 mod spool;
+mod standing;
 mod stop;
 mod web;
 

@@ -1,6 +1,8 @@
 //! What the pipeline does with lines, case by case as the behaviour document numbers them.
 #![allow(missing_docs)]
 
+#[path = "behaviour_line/many_rules.rs"]
+mod many_rules;
 #[path = "behaviour_line/properties.rs"]
 mod properties;
 #[path = "behaviour_line/routing.rs"]
@@ -12,8 +14,11 @@ use std::str::FromStr;
 
 use baton::{
     decode::{line::looks_like, split::Splitter},
-    pipeline::Batch,
-    route::{BlockRule, Matcher, Patterns, RouteKind, Table, TableRoute},
+    pipeline::{Batch, Terms},
+    route::{
+        BlockRule, ChoiceOptions, Chooser, Entries, Matcher, Member, Moment, Patterns, RouteKind,
+        Table, TableRoute,
+    },
     validate::{Level, LevelM20, Reason, Rules},
 };
 
@@ -42,25 +47,26 @@ fn prefix(prefix: &str) -> Matcher {
 }
 
 fn route(kind: RouteKind, matcher: Matcher, destinations: Vec<(usize, Matcher)>) -> TableRoute {
+    let members = destinations.iter().map(|(to, _)| Member::to(*to));
+    let chooser = Chooser::new(kind, members.collect(), ChoiceOptions::default()).unwrap();
     TableRoute {
         key: "route".to_owned(),
-        kind,
+        chooser,
         matcher,
         destinations,
     }
 }
 
-fn table(routes: Vec<TableRoute>) -> Table {
+fn table(routes: Vec<TableRoute>) -> Entries {
     let indexes = routes.iter().flat_map(|route| &route.destinations);
-    Table {
-        blocklist: Vec::new(),
+    Entries {
         destinations: indexes.map(|(index, _)| index + 1).max().unwrap_or(0),
         routes,
-        first_only: false,
+        ..Entries::default()
     }
 }
 
-fn to_one() -> Table {
+fn to_one() -> Entries {
     table(vec![route(
         RouteKind::SendAllMatch,
         all(),
@@ -69,13 +75,27 @@ fn to_one() -> Table {
 }
 
 /// What each destination gets, as text, and the batch for its books.
-fn run(table: &Table, rules: &Rules, input: &[u8]) -> (Vec<Vec<u8>>, Batch) {
+fn run(table: &Entries, rules: &Rules, input: &[u8]) -> (Vec<Vec<u8>>, Batch) {
     let mut batch = Batch::new();
-    batch.run(table, rules, NOW, input);
+    again(&mut batch, &Table::new(table.clone()), rules, input);
     (texts(table, &batch, input), batch)
 }
 
-fn texts(table: &Table, batch: &Batch, input: &[u8]) -> Vec<Vec<u8>> {
+fn again(batch: &mut Batch, table: &Table, rules: &Rules, input: &[u8]) {
+    let up = vec![true; table.entries().destinations];
+    let moment = Moment { up: &up, turn: 0 };
+    batch.run(
+        &Terms {
+            table,
+            rules,
+            now: NOW,
+            moment,
+        },
+        input,
+    );
+}
+
+fn texts(table: &Entries, batch: &Batch, input: &[u8]) -> Vec<Vec<u8>> {
     let mut texts = vec![Vec::new(); table.destinations];
     for placed in batch.placed() {
         let text = &mut texts[placed.destination];

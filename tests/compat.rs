@@ -55,6 +55,23 @@ const CONVERTED: [(&str, &str); 6] = [
     ("carbon", "carbon-aggregator/carbon.conf"),
 ];
 
+/// Nothing is written that Baton doesn't take.
+#[test]
+fn what_is_converted_runs() {
+    let converted = CONVERTED.iter().map(|(_, name)| {
+        let path = Path::new("convert").join(name);
+        configs("").join(path.with_extension("toml"))
+    });
+    let own = ["relay_ng/carbon-relay-ng.ini", "relay_ng/first-version.ini"].map(configs);
+    for path in converted.chain(own) {
+        let source = fs::read(&path).unwrap();
+        // The state's folder is no part of the repository.
+        let config = Config::compile(Path::new("/nowhere/baton.toml"), &source);
+        let config = config.unwrap_or_else(|problems| panic!("{}:\n{problems}", path.display()));
+        assert!(!config.routes.is_empty(), "{}", path.display());
+    }
+}
+
 #[test]
 fn files_of_other_relays_are_converted() {
     for (from, name) in CONVERTED {

@@ -13,7 +13,7 @@ use baton::config::{
     LogLevel, Problem, Problems, State, Supervisor, Synchronous, keys,
 };
 use baton::route::{Patterns, RouteKind};
-use baton::spec::{Address, Full, Replay, ReplayFrom, Spool, SpoolFull};
+use baton::spec::{Address, Choice, Full, Replay, ReplayFrom, Spool, SpoolFull};
 use baton::validate::{Level, LevelM20};
 
 fn repository() -> &'static Path {
@@ -86,7 +86,7 @@ macro_rules! bad {
 }
 
 bad! {
-    bad_addresses bad_blocklist bad_regex bad_routes claimed_twice duplicate_keys long_socket_path not_toml
+    bad_addresses bad_blocklist bad_choices bad_regex bad_routes bad_rules claimed_twice duplicate_keys long_socket_path not_toml
     one_bracket_route out_of_range unknown_keys wrong_types
 }
 
@@ -106,7 +106,7 @@ fn every_bad_config_is_a_test() {
 
 #[test]
 fn warnings_do_not_refuse_a_config() {
-    for name in ["circle", "no_line_listener"] {
+    for name in ["alike", "circle", "no_line_listener", "rules"] {
         let path = configs("warned").join(format!("{name}.toml"));
         let config = Config::load(&path).unwrap();
         assert_said(&path, &config.warnings, "#?");
@@ -192,6 +192,8 @@ fn the_examples_comments_are_the_defaults() {
     );
 
     let table = text.split("# [[route.destination]]").nth(1).unwrap();
+    let (table, by_name) = table.split_once("# [[route]]").unwrap();
+    let by_name = by_name.split("# [[").next().unwrap();
     let table: Vec<&str> = table
         .lines()
         .filter_map(|line| line.strip_prefix("# "))
@@ -210,6 +212,44 @@ fn the_examples_comments_are_the_defaults() {
     let shown = compile(&format!("{head}{table}")).unwrap();
     let bare = compile(&format!("{head}address = \"graphite.example.org:2003\"")).unwrap();
     assert_eq!(shown.routes, bare.routes);
+
+    let by_name = by_name
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|line| is_key(line));
+    let by_name: Vec<&str> = by_name.collect();
+    let shown = compile(&format!("[[route]]\n{}", by_name.join("\n"))).unwrap();
+    assert_eq!(shown.routes[0].choice, Choice::default());
+}
+
+/// A rewriter and an aggregation have few defaults; what the example shows of them makes sense.
+#[test]
+fn the_examples_rules_compile() {
+    let text = fs::read_to_string(repository().join("config.example.toml")).unwrap();
+    let uncommented = |without: &[&str]| {
+        let rules = &text[text.find("# [[rewriter]]").unwrap()..];
+        let lines = rules.lines().filter_map(|line| line.strip_prefix("# "));
+        let is_toml = |line: &&str| line.starts_with("[[") || line.contains(" = ");
+        let lines =
+            lines.filter(|line| is_toml(line) && !without.iter().any(|w| line.starts_with(w)));
+        compile(&lines.collect::<Vec<_>>().join("\n")).unwrap()
+    };
+    let (shown, bare) = (
+        uncommented(&[]),
+        uncommented(&["not", "max", "prefix", "sub", "drop", "cache"]),
+    );
+    let rules = |config: &Config| (config.rewriters.clone(), config.aggregations.clone());
+    assert_eq!(rules(&shown), rules(&bare));
+    assert_eq!((shown.rewriters.len(), shown.aggregations.len()), (1, 1));
+    let warned = |config: &Config| {
+        config
+            .warnings
+            .iter()
+            .map(|w| w.key.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warned(&bare), ["listen", "route"].map(str::to_owned));
+    assert!(warned(&shown).contains(&"aggregation.cache".to_owned()));
 }
 
 #[test]
@@ -221,6 +261,7 @@ fn defaults() {
         config.input,
         Input {
             max_line: 16384,
+            max_frame: 1 << 20,
             max_connections: 65536,
             idle_timeout: None
         }
@@ -244,6 +285,12 @@ fn defaults() {
     };
     assert_eq!(config.instrumentation, Some(instrumentation));
     assert!(config.blocklist.is_empty() && !config.first_only && config.routes.is_empty());
+    assert!(config.rewriters.is_empty() && config.aggregations.is_empty());
+    assert_eq!((config.max_windows, config.order), (1_000_000, None));
+    assert_eq!(
+        compile("validation.order = true").unwrap().order,
+        Some(1_000_000)
+    );
     assert_eq!(config.supervisor.ready_timeout, Duration::from_secs(60));
     assert_eq!(config.supervisor.probation, Duration::from_secs(5));
     assert_eq!(config.supervisor.stop_timeout, Duration::from_secs(20));
@@ -278,6 +325,11 @@ fn everything_that_can_be_said_arrives() {
             kind: ListenerKind::Line,
             address: ListenAddress::Unix(folder.join("line.sock")),
         },
+        listener(ListenerKind::Pickle, "tcp://0.0.0.0:2004"),
+        Listener {
+            kind: ListenerKind::Pickle,
+            address: ListenAddress::Unix(folder.join("pickle.sock")),
+        },
         listener(ListenerKind::Http, "tcp://[::1]:8081"),
     ];
     assert_eq!(config.listen, expected);
@@ -297,6 +349,7 @@ fn everything_that_can_be_said_arrives() {
     assert_eq!(config.state, state);
     let input = Input {
         max_line: 4096,
+        max_frame: 4 << 20,
         max_connections: 1000,
         idle_timeout: Some(Duration::from_secs(3600)),
     };
@@ -324,6 +377,19 @@ fn everything_that_can_be_said_arrives() {
         ]
     );
     assert!(config.first_only);
+    assert_eq!((config.max_windows, config.order), (5000, Some(20_000)));
+    let shown: Vec<String> = config.rewriters.iter().map(|r| r.to_string()).collect();
+    let expected = [
+        r"/^server\.([^.]+)/ servers.${1}.collectd -1 not=/^coll/",
+        "\"a b\" \"\" 2",
+    ];
+    assert_eq!(shown, expected);
+    let shown: Vec<String> = config.aggregations.iter().map(|a| a.to_string()).collect();
+    let expected = [
+        "percentiles prefix=a notPrefix=b sub=c notSub=d regex=^(e) notRegex=f$ all.${1} 60 120 dropRaw=true",
+        "sum all 10 20",
+    ];
+    assert_eq!(shown, expected);
 
     let route = &config.routes[0];
     assert_eq!(
@@ -388,6 +454,26 @@ fn everything_that_can_be_said_arrives() {
     };
     assert_eq!(route.destinations[5].spool, spool);
     assert_eq!(config.routes[1].kind, RouteKind::SendAllMatch);
+    assert_eq!(config.routes[1].choice, Choice::default());
+    let hashed = &config.routes[2];
+    let choice = Choice {
+        replication: 2,
+        hash_tags: false,
+        dynamic: true,
+        failback: Duration::from_secs(30),
+    };
+    assert_eq!((hashed.kind, hashed.choice), (RouteKind::CarbonCh, choice));
+    let members = hashed.members(4);
+    assert_eq!(
+        (members[2].destination, &members[2].host[..]),
+        (6, "2001:db8::1")
+    );
+    assert!(
+        hashed.to_string().starts_with(
+            "carbon_ch hashed replication=2 hash_tags=false dynamic=true failback=30s  10.0.0.1:2003:a id="
+        ),
+        "{hashed}"
+    );
 }
 
 #[test]

@@ -11,8 +11,8 @@ use baton::admin::view::{DestinationView, ListenerView, RouteView, RuleView, Tot
 use baton::handover::{Generation, Origin};
 use baton::metrics::names::{self, Kind};
 use baton::metrics::{Metric, expand_host, graphite, prometheus};
-use baton::pipeline::Batch;
-use baton::route::{Matcher, Patterns, RouteKind, Table, TableRoute};
+use baton::pipeline::{Batch, Terms};
+use baton::route::{Entries, Matcher, Moment, Table, TableRoute};
 use baton::validate::{Level, LevelM20, Rules};
 use proptest::prelude::*;
 
@@ -286,19 +286,12 @@ fn the_host_is_one_node() {
 
 /// Baton's own table under the strictest rules takes each line as it came.
 fn assert_passes_strict_validation(text: &str) -> Result<(), TestCaseError> {
-    let matcher = || Matcher::new(&Patterns::default()).unwrap();
-    let route = TableRoute {
-        key: "all".to_owned(),
-        kind: RouteKind::SendAllMatch,
-        matcher: matcher(),
-        destinations: vec![(0, matcher())],
-    };
-    let table = Table {
-        blocklist: Vec::new(),
+    let route = TableRoute::to_all("all", Matcher::all(), vec![(0, Matcher::all())]);
+    let table = Table::new(Entries {
         routes: vec![route],
-        first_only: false,
         destinations: 1,
-    };
+        ..Entries::default()
+    });
     let rules = Rules {
         level: Level::Strict,
         level_m20: LevelM20::Medium,
@@ -307,7 +300,17 @@ fn assert_passes_strict_validation(text: &str) -> Result<(), TestCaseError> {
         ..Rules::default()
     };
     let mut batch = Batch::new();
-    batch.run(&table, &rules, NOW, text.as_bytes());
+    let moment = Moment {
+        up: &[true],
+        turn: 0,
+    };
+    let terms = Terms {
+        table: &table,
+        rules: &rules,
+        now: NOW,
+        moment,
+    };
+    batch.run(&terms, text.as_bytes());
     let rejected = batch
         .rejections()
         .first()

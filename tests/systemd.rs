@@ -104,7 +104,10 @@ fn a_socket_of_systemd_with_another_name_is_not_served_and_does_no_harm() {
         },
     );
     assert!(
-        trial.instance.log().contains("neither line nor http"),
+        trial
+            .instance
+            .log()
+            .contains("neither line, pickle nor http"),
         "{}",
         trial.instance.log()
     );

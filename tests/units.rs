@@ -7,7 +7,12 @@ use std::time::Duration;
 
 use baton::supervisor::Settings;
 
-const UNITS: [&str; 3] = ["baton.service", "baton-line.socket", "baton-http.socket"];
+const UNITS: [&str; 4] = [
+    "baton.service",
+    "baton-line.socket",
+    "baton-pickle.socket",
+    "baton-http.socket",
+];
 
 /// How long beyond `stop_timeout` a worker may take before the supervisor kills it.
 const GRACE: Duration = Duration::from_secs(3);

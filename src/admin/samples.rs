@@ -96,6 +96,7 @@ fn of_destination(all: &mut Vec<Metric>, destination: &DestinationView) {
         (&SENT, destination.sent),
         (&RESENT, destination.resent),
         (&IMPORTED, destination.imported),
+        (&MOVED, destination.moved),
         (&QUEUED_LINES, destination.queued),
         (&SPOOLED_LINES, destination.spooled),
         (&SPOOL_ROWS, destination.spool.rows),

@@ -151,7 +151,7 @@ pub struct RouteView {
     pub lines: u64,
 }
 
-/// The books of a destination: `given` + `imported` = `acknowledged` + `queued` + `spooled` + sum of `dropped`.
+/// The books of a destination: `given` + `imported` = `acknowledged` + `queued` + `spooled` + `moved` + sum of `dropped`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct DestinationView {
     /// Its id.
@@ -176,6 +176,8 @@ pub struct DestinationView {
     pub spooled: u64,
     /// Lines found in its spool that no route gave it since the service was started.
     pub imported: u64,
+    /// Lines that were queued for it, and given to another of its route since it was down.
+    pub moved: u64,
     /// Bytes in the queue.
     pub queued_bytes: u64,
     /// The size of the queue.
@@ -190,6 +192,8 @@ pub struct DestinationView {
     pub oldest_age_s: f64,
     /// `spool`, `block` or `drop`.
     pub full: &'static str,
+    /// Whether it is sent pickled points instead of lines.
+    pub pickle: bool,
     /// Connections made (files: openings).
     pub connects: u64,
     /// Attempts that failed.

@@ -11,7 +11,7 @@ use super::state::{self, Taken};
 use super::{
     Config, Input, Instrumentation, ListenAddress, Log, LogFormat, LogLevel, Problems, Supervisor,
 };
-use super::{keys, memory, relay_ng, routes};
+use super::{keys, memory, relay_ng, routes, rules};
 use crate::route::BlockRule;
 use crate::spec::one_line;
 use crate::validate::{Level, LevelM20, Rules};
@@ -21,6 +21,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Shorter than 64 bytes no real line is; longer than a read buffer none can be found whole.
 const MAX_LINE: RangeInclusive<u64> = 64..=256 << 10;
+/// A frame is in memory as a whole, and is decoded in one go; it has 100,000 points at most.
+const MAX_FRAME: RangeInclusive<u64> = 1 << 10..=16 << 20;
 /// Each connection is a descriptor in the worker and one in the supervisor.
 const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=262_144;
 const IDLE_TIMEOUT: RangeInclusive<Duration> = SECOND..=Duration::from_secs(30 * 86_400);
@@ -103,26 +105,35 @@ pub(super) fn compile(
     let listen = listen::compile(&mut report, &root, folder);
     let supervisor = supervisor(&mut report, &root, folder, surroundings, &listen);
     let (input, rules) = input(&mut report, &root);
+    let order = rules::order(&mut report, &root);
     let log = log(&mut report, &root);
     let instrumentation = instrumentation(&mut report, &root);
     let blocklist = blocklist(&mut report, &root);
     let first_only = root
         .value("first_only")
         .and_then(|value| value.flag(&mut report));
+    let rewriters = rules::rewriters(&mut report, &root);
+    let aggregations = rules::aggregations(&mut report, &root);
+    let max_windows = rules::max_windows(&mut report, &root);
     let routes = routes::compile(&mut report, &root, folder);
     let taken = Taken::by(&report, &path, supervisor.as_ref(), &listen, &routes);
     let state = state::compile(&mut report, &root, folder, surroundings, &taken);
     routes::warn_of_loops(&mut report, &routes, &listen);
     routes::warn_of_memory(&mut report, &routes, surroundings.memory);
+    routes::warn_of_slow_rules(&mut report, &routes, &blocklist);
 
     match (supervisor, state) {
         (Some(supervisor), Some(state)) if report.problems.is_empty() => Ok(Config {
             listen: listen.into_iter().map(|placed| placed.listener).collect(),
             input,
             rules,
+            order,
             log,
             instrumentation,
             blocklist,
+            rewriters,
+            aggregations,
+            max_windows,
             first_only: first_only.unwrap_or(false),
             routes: routes.into_iter().map(|(route, _)| route).collect(),
             supervisor,
@@ -209,9 +220,13 @@ fn input(report: &mut Report, root: &Section) -> (Input, Rules) {
         .value("max_line")
         .and_then(|value| value.size(report, &MAX_LINE));
     let max_line = max_line.unwrap_or(16 << 10) as usize;
+    let max_frame = section
+        .value("max_frame")
+        .and_then(|value| value.size(report, &MAX_FRAME));
     let max_connections = section.value("max_connections");
     let input = Input {
         max_line,
+        max_frame: max_frame.unwrap_or(1 << 20) as usize,
         max_connections: max_connections
             .and_then(|value| value.number(report, &MAX_CONNECTIONS))
             .unwrap_or(65_536),
@@ -384,6 +399,32 @@ mod tests {
         assert_eq!(warnings(spooled, 528 << 22), []);
         let warned = warnings(spooled, (528 << 22) - 4);
         assert!(warned[0].message.contains("528MiB together"), "{warned:?}");
+    }
+
+    #[test]
+    fn of_many_rules_those_asked_about_every_line_are_named() {
+        let warnings = |rules: usize, slow: &str| {
+            let rules: Vec<_> = (0..rules).map(|at| format!("'sub web{at}.'")).collect();
+            let text = format!(
+                "listen.line = [\"unix:a\"]\nblocklist = [{}{slow}]\n[[route]]\nkey = \"a\"\n\
+                 regex = '[0-9]+'\ndestinations = [\"h:1 prefix=a\"]",
+                rules.join(", ")
+            );
+            compiled(&text, None, None).unwrap().warnings
+        };
+        assert_eq!(warnings(27, ""), []);
+        let warned = warnings(40, ", 'notSub x', 'regex ^a.b'");
+        assert_eq!(warned.len(), 1);
+        let message = &warned[0].message;
+        assert!(
+            message.ends_with("hold: blocklist rule \"notSub x\", route \"a\""),
+            "{message}"
+        );
+        assert!(
+            warnings(40, &", 'sub x'".repeat(9))[0]
+                .message
+                .ends_with(" and 5 more")
+        );
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Listener {
 pub enum ListenerKind {
     /// Graphite's line protocol.
     Line,
+    /// Pickles of datapoints, each with its length before it.
+    Pickle,
     /// Metrics, health and status over HTTP.
     Http,
 }
@@ -143,6 +145,7 @@ impl ListenerKind {
     pub fn as_str(self) -> &'static str {
         match self {
             ListenerKind::Line => "line",
+            ListenerKind::Pickle => "pickle",
             ListenerKind::Http => "http",
         }
     }
@@ -163,7 +166,7 @@ pub(super) struct Placed {
 pub(super) fn compile(report: &mut Report, root: &Section, folder: &Path) -> Vec<Placed> {
     let listen = root.section(report, "listen", keys::LISTEN);
     let mut placed: Vec<Placed> = Vec::new();
-    for kind in [ListenerKind::Line, ListenerKind::Http] {
+    for kind in [ListenerKind::Line, ListenerKind::Pickle, ListenerKind::Http] {
         let list = listen.value(kind.as_str()).map(|value| value.list(report));
         for value in list.unwrap_or_default() {
             let Some(address) = address(report, &value, kind, folder) else {
@@ -187,10 +190,10 @@ pub(super) fn compile(report: &mut Report, root: &Section, folder: &Path) -> Vec
             });
         }
     }
-    let has_line = placed
+    let has_input = placed
         .iter()
-        .any(|placed| placed.listener.kind == ListenerKind::Line);
-    if !has_line {
+        .any(|placed| placed.listener.kind != ListenerKind::Http);
+    if !has_input {
         let at = listen.is_present().then_some(listen.at);
         let message =
             "nothing to listen on for metrics, but for sockets that systemd passes".to_owned();
@@ -211,6 +214,13 @@ fn address(
         (ListenerKind::Http, ListenAddress::Udp(_) | ListenAddress::Unix(_)) => {
             let message = format!(
                 "expected tcp://IP:port, found {text:?}: this version has HTTP over TCP only"
+            );
+            value.refuse(report, message);
+            None
+        }
+        (ListenerKind::Pickle, ListenAddress::Udp(_)) => {
+            let message = format!(
+                "expected tcp://IP:port or unix:PATH, found {text:?}: pickles come in streams only"
             );
             value.refuse(report, message);
             None

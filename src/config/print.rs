@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Config, Instrumentation, ListenAddress};
 use crate::route::{Patterns, RouteKind};
-use crate::spec::{ByteSize, Destination, Route, quoted, show_duration};
+use crate::spec::{ByteSize, Choice, Destination, Route, quoted, show_duration};
 use crate::validate::{Level, LevelM20};
 
 /// Lines `key = value`.
@@ -18,7 +18,7 @@ pub fn print(config: &Config) -> String {
         Err(_) => config.clone(),
     };
     let mut text = String::new();
-    section(&mut text, "", root(config));
+    section(&mut text, "", root(config, &usual));
     section(&mut text, "listen", listen(config));
     section(&mut text, "supervisor", supervisor(config, &usual));
     section(&mut text, "state", state(config, &usual));
@@ -30,6 +30,13 @@ pub fn print(config: &Config) -> String {
         "instrumentation",
         instrumentation(config, &usual),
     );
+    let rewriters = config.rewriters.iter().map(|rule| rule.to_toml());
+    for rule in rewriters.chain(config.aggregations.iter().map(|rule| rule.to_toml())) {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&rule);
+    }
     for each in &config.routes {
         section(&mut text, "[route]", route(each));
     }
@@ -80,7 +87,7 @@ fn path(path: &Path) -> String {
     string(&path.display().to_string())
 }
 
-fn root(config: &Config) -> Lines {
+fn root(config: &Config, usual: &Config) -> Lines {
     let mut lines = Lines::new();
     if !config.blocklist.is_empty() {
         lines.push(("blocklist", list(config.blocklist.iter().cloned())));
@@ -91,6 +98,8 @@ fn root(config: &Config) -> Lines {
         (&config.first_only, &false),
         bool::to_string,
     );
+    let windows = (&config.max_windows, &usual.max_windows);
+    differs(&mut lines, "max_windows", windows, usize::to_string);
     lines
 }
 
@@ -185,6 +194,12 @@ fn input(config: &Config, usual: &Config) -> Lines {
         (&own.max_line, &usual.max_line),
         |bytes| size(&(*bytes as u64)),
     );
+    differs(
+        &mut lines,
+        "max_frame",
+        (&own.max_frame, &usual.max_frame),
+        |bytes| size(&(*bytes as u64)),
+    );
     let most = (&own.max_connections, &usual.max_connections);
     differs(&mut lines, "max_connections", most, usize::to_string);
     differs(
@@ -229,6 +244,10 @@ fn validation(config: &Config, usual: &Config) -> Lines {
         (&own.sort_tags, &usual.sort_tags),
         bool::to_string,
     );
+    if let Some(names) = config.order {
+        lines.push(("order", "true".to_owned()));
+        lines.push(("order_names", names.to_string()));
+    }
     lines
 }
 
@@ -296,6 +315,17 @@ fn route(route: &Route) -> Lines {
     ] {
         differs(&mut lines, key, (&pattern[..], ""), string);
     }
+    let (own, usual) = (&route.choice, &Choice::default());
+    let copies = (&own.replication, &usual.replication);
+    differs(&mut lines, "replication", copies, usize::to_string);
+    let tags = (&own.hash_tags, &usual.hash_tags);
+    differs(&mut lines, "hash_tags", tags, bool::to_string);
+    let dynamic = (&own.dynamic, &usual.dynamic);
+    differs(&mut lines, "dynamic", dynamic, bool::to_string);
+    let failback = (&own.failback, &usual.failback);
+    differs(&mut lines, "failback", failback, |time| {
+        string(&show_duration(*time))
+    });
     let destinations = route.destinations.iter();
     let texts = destinations.map(|one| destination(one, &route.key));
     lines.push(("destinations", list(texts)));

@@ -249,6 +249,28 @@ impl<'d> Value<'d> {
         self.keep(report, size_within(&text, range))
     }
 
+    /// Whole seconds, as a number or as a duration.
+    pub(super) fn seconds_text(&self, report: &mut Report) -> Option<String> {
+        match self.inner {
+            DeValue::Integer(_) => self.integer_text(report),
+            DeValue::String(text) => Some(text.to_string()),
+            _ => {
+                self.wrong_type(report, "seconds such as 10 or \"10s\"");
+                None
+            }
+        }
+    }
+
+    /// A number that may be negative.
+    pub(super) fn integer(&self, report: &mut Report) -> Option<i64> {
+        let text = self.integer_text(report)?;
+        let number = text.parse();
+        self.keep(
+            report,
+            number.map_err(|_| format!("expected a number, found {text}")),
+        )
+    }
+
     fn integer_text(&self, report: &mut Report) -> Option<String> {
         let DeValue::Integer(integer) = self.inner else {
             self.wrong_type(report, "an integer");
@@ -377,6 +399,7 @@ impl<'d> Value<'d> {
                 "queue" | "resend" | "spool_max" => value.size_text(report),
                 "replay_rate" => value.integer_text(report),
                 "replay_from" => value.text_or_date(report),
+                "pickle" => value.flag(report).map(|flag| flag.to_string()),
                 _ if name == "address" || OPTIONS.contains(&name) => {
                     value.text(report).map(str::to_owned)
                 }

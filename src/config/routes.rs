@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::listen::Placed;
 use super::read::{Report, Section, Value};
-use super::{ListenAddress, ListenerKind, compile, keys};
-use crate::route::{Patterns, RouteKind};
+use super::{ListenAddress, ListenerKind, choice, compile, keys};
+use crate::route::{BlockRule, Matcher, Patterns, RouteKind};
 use crate::spec::{
     Address, BadOption, ByteSize, Destination, Draft, PATTERNS, Route, check_name, check_pattern,
     parse_route_kind, pattern_field,
@@ -64,12 +64,15 @@ fn route(
         .clone()
         .unwrap_or_else(|| format!("line-{}", report.line(section.at)));
     let (destinations, places) = destinations(report, &section, &name, folder, claims);
+    let choice = choice::choice(report, &section, kind);
     let route = Route {
         key: key?,
         kind: kind?,
+        choice,
         patterns,
         destinations,
     };
+    choice::check(report, &section, &route, &places);
     Some((route, places))
 }
 
@@ -302,6 +305,49 @@ pub(super) fn warn_of_memory(
         );
         report.warn(None, "route.destinations.queue", message);
     }
+}
+
+/// With fewer rules than this it doesn't matter how they are found.
+const MANY: usize = 30;
+
+/// Warns of rules that are asked about every line, where there are many: all others are found by a text that a name must hold.
+pub(super) fn warn_of_slow_rules(
+    report: &mut Report,
+    routes: &[(Route, Vec<usize>)],
+    blocklist: &[String],
+) {
+    let mut rules = Vec::new();
+    for rule in blocklist {
+        let matcher = BlockRule::parse(rule)
+            .ok()
+            .map(|rule| rule.matcher().clone());
+        rules.push((format!("blocklist rule {rule:?}"), matcher));
+    }
+    for (route, _) in routes {
+        let matcher = Matcher::new(&route.patterns).ok();
+        rules.push((format!("route {:?}", route.key), matcher));
+        for destination in &route.destinations {
+            let matcher = Matcher::new(&destination.patterns).ok();
+            rules.push((format!("destination {:?}", destination.id), matcher));
+        }
+    }
+    // Without conditions there is nothing to ask.
+    rules.retain(|(_, matcher)| matcher.as_ref().is_some_and(|m| !m.accepts_all()));
+    let is_slow = |matcher: &Option<Matcher>| matcher.as_ref().is_some_and(|m| !m.has_literal());
+    let slow = rules.iter().filter(|(_, matcher)| is_slow(matcher));
+    let slow: Vec<_> = slow.map(|(name, _)| &name[..]).collect();
+    if rules.len() < MANY || slow.is_empty() {
+        return;
+    }
+    let named = slow[..slow.len().min(5)].join(", ");
+    let more = match slow.len() {
+        0..=5 => String::new(),
+        count => format!(" and {} more", count - 5),
+    };
+    let message = format!(
+        "asked about every line, for want of a prefix or of three bytes that a name must hold: {named}{more}"
+    );
+    report.warn(None, "route", message);
 }
 
 #[cfg(test)]

@@ -135,6 +135,7 @@ impl Destination {
         }
         let cells = self.ring.cells();
         lane.writer.set(cells, Cell::Link, identity);
+        lane.writer.set(cells, Cell::FramedLink, 0);
         lane.writer.set(cells, Cell::LinkBase, acked);
         lane.writer.set(cells, Cell::FileLength, length);
         lane.writer.add(self.ring.counts(), Count::Connects, 1);

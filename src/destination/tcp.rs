@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -12,6 +13,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::backoff::Backoff;
 use super::connect::{self, connect};
+use super::frames::Staged;
 use super::{Destination, Link};
 use crate::gate::Lane;
 use crate::handover::Item;
@@ -27,14 +29,14 @@ const ASK_AFTER: Duration = Duration::from_millis(10);
 /// And while something is unacknowledged and nothing happens.
 const ASK_IDLE: Duration = Duration::from_secs(1);
 /// And when senders wait for room.
-const ASK_FULL: Duration = Duration::from_millis(2);
+pub(super) const ASK_FULL: Duration = Duration::from_millis(2);
 /// How long a peer that closes its side may take to acknowledge what it got.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How often a name is looked up again while connected.
 const LOOK_UP: Duration = Duration::from_secs(60);
 
 /// What the task does next.
-enum Next {
+pub(super) enum Next {
     /// Something was sent, there is more.
     Again,
     /// The socket is full; acknowledgements are read then at the latest.
@@ -49,12 +51,12 @@ enum Next {
 
 /// Why a connection is given up.
 #[derive(Debug)]
-enum Why {
+pub(super) enum Why {
     /// The peer ended it.
     PeerClosed,
     /// An error.
     Error(io::Error),
-    /// The host has another address now; all that was sent is acknowledged.
+    /// The host has another address now, or is to be sent another form; all that was sent is acknowledged.
     Moved,
     /// It isn't this task's any more.
     Replaced,
@@ -113,12 +115,16 @@ impl Destination {
 
     /// Makes a new connection the ring's. The supervisor holds it, and the ledger says where it begins, before
     /// its first byte. `None`: the gate is closed.
-    fn begin(&self, socket: OwnedFd, peer: SocketAddr) -> io::Result<Option<Arc<Watched>>> {
+    pub(super) fn begin(
+        &self,
+        socket: OwnedFd,
+        peer: SocketAddr,
+    ) -> io::Result<Option<Arc<Watched>>> {
         let Some(mut lane) = self.gate.enter() else {
             return Ok(None);
         };
         let mut link = self.link();
-        if link.socket.is_some() || self.is_gone() {
+        if link.socket.is_some() || self.is_gone() || self.held.load(Ordering::SeqCst) {
             return Ok(None);
         }
         let cookie = sys::cookie(socket.as_fd())?;
@@ -135,8 +141,13 @@ impl Destination {
             self.ring.tail()
         };
         let writer = &mut lane.writer;
-        writer.set(self.ring.cells(), Cell::Link, cookie);
-        writer.set(self.ring.cells(), Cell::LinkBase, base);
+        if self.spec.pickle {
+            self.queue.frames.begin(writer, cookie, base);
+        } else {
+            writer.set(self.ring.cells(), Cell::Link, cookie);
+            writer.set(self.ring.cells(), Cell::LinkBase, base);
+            writer.set(self.ring.cells(), Cell::FramedLink, 0);
+        }
         writer.add(self.ring.counts(), Count::Connects, 1);
         writer.commit();
         *link = Link {
@@ -145,6 +156,7 @@ impl Destination {
             peer: Some(peer),
             base,
             written: Some(base),
+            frames: self.spec.pickle.then(Staged::default),
             ..Link::default()
         };
         Ok(Some(socket))
@@ -215,7 +227,7 @@ impl Destination {
         }
     }
 
-    fn step(&self, socket: &Arc<Watched>) -> Next {
+    pub(super) fn step(&self, socket: &Arc<Watched>) -> Next {
         let Some(mut lane) = self.gate.enter() else {
             return Next::Closed;
         };
@@ -235,6 +247,9 @@ impl Destination {
                 Err(error) => return Next::Lost(Why::Error(error)),
             },
         };
+        if link.frames.is_some() {
+            return self.step_frames(&mut lane, &mut link, socket, now);
+        }
         let end = self.ring.head();
         let end = if link.moving {
             self.end_of_line(written, end)
@@ -244,50 +259,94 @@ impl Destination {
         if written == end {
             return self.nothing_to_send(&mut lane, &mut link, written, now);
         }
-        if end - written < COMPANY && !self.is_draining() && !link.moving {
-            let until = *link.company_until.get_or_insert(now + self.spec.flush);
-            if now < until {
-                return match self.ring.sleep_until(written + COMPANY) {
-                    true => Next::Idle(Some(until)),
-                    false => Next::Again,
-                };
-            }
+        if let Some(wait) = self.waits_for_company(&mut link, written, end, now) {
+            return wait;
         }
-        link.company_until = None;
         let bytes = self
             .ring
             .bytes(written, WRITE.min((end - written) as usize));
-        let sent = socket.try_io(Interest::WRITABLE, |fd| {
-            Ok(send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
-        });
-        match sent {
+        match self.write(socket, bytes) {
             Ok(n) => {
                 let now_written = written + n as u64;
                 link.written = Some(now_written);
                 self.count_sent(&mut lane.writer, written, now_written);
-                let base = link.base;
-                let (asked_at, asked) = *link.asked.get_or_insert((now, base));
-                if now - asked_at >= ASK_AFTER || now_written - asked >= self.ring.size() / 16 {
-                    self.read_acknowledgements(&mut lane, &mut link, now);
-                }
+                self.was_written(&mut lane, &mut link, now, true);
                 Next::Again
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.read_acknowledgements(&mut lane, &mut link, now);
-                Next::Full(
-                    now + if self.ring.is_above_mark() {
-                        ASK_AFTER
-                    } else {
-                        ASK_IDLE
-                    },
-                )
-            }
-            Err(error) => Next::Lost(Why::Error(error)),
+            Err(error) => self.not_written(&mut lane, &mut link, error, now),
         }
     }
 
+    /// What the lines before `end` wait for, if they do.
+    pub(super) fn waits_for_company(
+        &self,
+        link: &mut Link,
+        written: u64,
+        end: u64,
+        now: Instant,
+    ) -> Option<Next> {
+        let alone = written >= link.company_had && end - written < COMPANY;
+        if alone && !self.is_draining() && !link.moving {
+            let until = *link.company_until.get_or_insert(now + self.spec.flush);
+            if now < until {
+                return Some(match self.ring.sleep_until(written + COMPANY) {
+                    true => Next::Idle(Some(until)),
+                    false => Next::Again,
+                });
+            }
+        }
+        link.company_until = None;
+        if link.frames.is_some() {
+            // More than one frame goes out together.
+            link.company_had = end;
+        }
+        None
+    }
+
+    /// Gives bytes to the kernel, as many as it takes.
+    pub(super) fn write(&self, socket: &Watched, bytes: &[u8]) -> io::Result<usize> {
+        socket.try_io(Interest::WRITABLE, |fd| {
+            Ok(send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+        })
+    }
+
+    /// After a write: reads acknowledgements, if that is due. While more is written at once it can wait.
+    pub(super) fn was_written(
+        &self,
+        lane: &mut Lane,
+        link: &mut Link,
+        now: Instant,
+        is_last: bool,
+    ) {
+        let written = link.written.unwrap_or(link.base);
+        let (asked_at, asked) = *link.asked.get_or_insert((now, link.base));
+        let is_late = is_last && now - asked_at >= ASK_AFTER;
+        if is_late || written - asked >= self.ring.size() / 16 {
+            self.read_acknowledgements(lane, link, now);
+        }
+    }
+
+    /// After a write that failed.
+    pub(super) fn not_written(
+        &self,
+        lane: &mut Lane,
+        link: &mut Link,
+        error: io::Error,
+        now: Instant,
+    ) -> Next {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return Next::Lost(Why::Error(error));
+        }
+        self.read_acknowledgements(lane, link, now);
+        let pause = match self.ring.is_above_mark() {
+            true => ASK_AFTER,
+            false => ASK_IDLE,
+        };
+        Next::Full(now + pause)
+    }
+
     /// All is written: what remains is to hear that it has arrived.
-    fn nothing_to_send(
+    pub(super) fn nothing_to_send(
         &self,
         lane: &mut Lane,
         link: &mut Link,
@@ -316,7 +375,7 @@ impl Destination {
     }
 
     /// The end of the line that `written` is inside of; `written` itself at the beginning of one.
-    fn end_of_line(&self, written: u64, head: u64) -> u64 {
+    pub(super) fn end_of_line(&self, written: u64, head: u64) -> u64 {
         if written == self.ring.tail() || self.ring.bytes(written - 1, 1) == b"\n" {
             return written;
         }
@@ -336,10 +395,17 @@ impl Destination {
             let queued = sys::queued_out(fd)?;
             let again = sys::tcp_info(fd)?;
             if again.bytes_acked == info.bytes_acked {
-                break link.base + info.bytes_acked.saturating_sub(1) + queued;
+                break info.bytes_acked.saturating_sub(1) + queued;
             }
             info = again;
         };
+        if link.frames.is_some() {
+            let written = self.locate_frame(&mut lane.writer, link, written)?;
+            link.written = Some(written);
+            self.read_acknowledgements(lane, link, now);
+            return Ok(written);
+        }
+        let written = link.base + written;
         if written < self.ring.tail() || written > self.ring.head() {
             return Err(io::Error::other(format!(
                 "the connection stands at {written}, outside of the queue"
@@ -356,6 +422,18 @@ impl Destination {
         link.asked = Some((now, link.written.unwrap_or(link.base)));
         match sys::tcp_info(socket.get_ref().as_fd()) {
             // The SYN is among the bytes acknowledged.
+            Ok(info) if link.frames.is_some() => {
+                let wire = info.bytes_acked.saturating_sub(1);
+                let unwritten = link
+                    .frames
+                    .as_ref()
+                    .map_or(0, |last| last.rest().len() as u64);
+                let written = self.queue.frames.end().wire - unwritten;
+                // As below.
+                self.queue
+                    .frames
+                    .acknowledge(&mut lane.writer, wire.min(written));
+            }
             Ok(info) => {
                 let position = link.base + info.bytes_acked.saturating_sub(1);
                 let written = link.written.unwrap_or(position);

@@ -3,6 +3,7 @@
 //! One thread does all of it, so that a fault is in force, everywhere, when the call that orders it returns.
 
 mod connection;
+mod frames;
 mod reader;
 
 use std::io::{self, Write};
@@ -15,7 +16,8 @@ use std::time::Duration;
 use super::{Account, Clock};
 use reader::Reader;
 
-/// A TCP listener on loopback that ticks off every numbered line.
+/// A TCP listener on loopback that ticks off every numbered line, be it sent as text or in frames of pickled points: each connection
+/// shows by its first byte which of the two it is.
 #[derive(Debug)]
 pub struct Sink {
     address: SocketAddr,

@@ -84,11 +84,11 @@ impl Status {
         let mut given = 0;
         for destination in all("destinations") {
             given += part(destination, "given");
-            let out = ["acknowledged", "queued", "spooled", "dropped"];
+            let out = ["acknowledged", "queued", "spooled", "moved", "dropped"];
             let out: u64 = out.map(|name| part(destination, name)).iter().sum();
             if part(destination, "given") + part(destination, "imported") != out {
                 wrong.push(format!(
-                    "given + imported = acknowledged + queued + spooled + dropped: {destination}"
+                    "given + imported = acknowledged + queued + spooled + moved + dropped: {destination}"
                 ));
             }
         }

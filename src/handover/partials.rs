@@ -1,4 +1,5 @@
-//! What only the frozen worker knows: which sockets it holds, and the bytes it has read that aren't a whole line yet.
+//! What only the frozen worker knows: which sockets it holds, and the bytes it has read that aren't a whole line or
+//! pickle yet.
 //!
 //! Binary, little-endian, and in the order of the connections' slots in the ledger, since ten thousand of them pass
 //! in the pause:
@@ -6,12 +7,12 @@
 //! ```text
 //! magic u64 | slots u32 | links u32 | partials u32
 //! | slots × cookie u64 (0: nobody has that slot) | links × cookie u64
-//! | partials × (slot u32 | discarding u8 | length u32 | bytes)
+//! | partials × (slot u32 | discarding u8 | placed u32 | length u32 | bytes)
 //! ```
 
 use std::io;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"BatonFz2");
+const MAGIC: u64 = u64::from_le_bytes(*b"BatonFz3");
 
 /// The state of a worker at the moment it stopped, as the successor reads it.
 #[derive(Debug)]
@@ -36,9 +37,11 @@ pub struct Partials<'a> {
 pub struct Partial<'a> {
     /// Its slot.
     pub slot: u32,
-    /// The line is too long, and is being discarded.
+    /// The line is too long, and is being discarded; pickles: the stream is broken, and to be closed.
     pub discarding: bool,
-    /// Bytes read and not yet queued: the beginning of a line, perhaps behind whole lines that wait
+    /// Pickles: so many items of the first one in `bytes` were queued already.
+    pub placed: u32,
+    /// Bytes read and not yet queued: the beginning of a line or pickle, perhaps behind whole ones that wait
     /// for room.
     pub bytes: &'a [u8],
 }
@@ -72,10 +75,16 @@ impl FrozenWriter {
     }
 
     /// Adds a connection that is inside of a line; the bytes come in two parts.
-    pub fn partial(&mut self, slot: u32, discarding: bool, waiting: &[u8], carry: &[u8]) {
+    pub fn partial(
+        &mut self,
+        (slot, discarding, placed): (u32, bool, u32),
+        waiting: &[u8],
+        carry: &[u8],
+    ) {
         self.count += 1;
         self.partials.extend_from_slice(&slot.to_le_bytes());
         self.partials.push(u8::from(discarding));
+        self.partials.extend(placed.to_le_bytes());
         self.partials
             .extend(((waiting.len() + carry.len()) as u32).to_le_bytes());
         self.partials.extend_from_slice(waiting);
@@ -125,10 +134,12 @@ impl<'a> Partials<'a> {
     fn read(&mut self) -> io::Result<Partial<'a>> {
         let slot = self.reader.u32()?;
         let discarding = self.reader.take(1)?[0] != 0;
+        let placed = self.reader.u32()?;
         let len = self.reader.u32()?;
         Ok(Partial {
             slot,
             discarding,
+            placed,
             bytes: self.reader.take(len as usize)?,
         })
     }
@@ -194,11 +205,11 @@ mod tests {
 
     use super::*;
 
-    type Parts = (Vec<u64>, Vec<u64>, Vec<(u32, bool, Vec<u8>)>);
+    type Parts = (Vec<u64>, Vec<u64>, Vec<((u32, bool, u32), Vec<u8>)>);
 
     fn read(bytes: &[u8]) -> io::Result<Parts> {
         let frozen = Frozen::decode(bytes)?;
-        let own = |p: Partial<'_>| (p.slot, p.discarding, p.bytes.to_vec());
+        let own = |p: Partial<'_>| ((p.slot, p.discarding, p.placed), p.bytes.to_vec());
         let partials = frozen.partials.map(|p| p.map(own));
         let partials = partials.collect::<io::Result<_>>()?;
         Ok((frozen.slots, frozen.links, partials))
@@ -210,14 +221,14 @@ mod tests {
             slots in prop::collection::vec(any::<u64>(), 0..50),
             links in prop::collection::vec(any::<u64>(), 0..5),
             partials in prop::collection::vec(
-                (any::<u32>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..100)), 0..20),
+                (any::<(u32, bool, u32)>(), prop::collection::vec(any::<u8>(), 0..100)), 0..20),
             cut in any::<prop::sample::Index>(),
         ) {
             let mut writer = FrozenWriter::new(&slots);
             links.iter().for_each(|cookie| writer.link(*cookie));
-            for (slot, discarding, bytes) in &partials {
+            for (head, bytes) in &partials {
                 let (waiting, carry) = bytes.split_at(bytes.len() / 3);
-                writer.partial(*slot, *discarding, waiting, carry);
+                writer.partial(*head, waiting, carry);
             }
             let mut bytes = writer.finish().concat();
             prop_assert_eq!(read(&bytes).unwrap(), (slots, links, partials));

@@ -75,8 +75,11 @@ pub enum Count {
     ConnectFailures,
     /// Destination: connections lost.
     Disconnects,
-    /// Destination: lines found in its spool that no route gave it since the service was started: from before, or added by hand.
+    /// Destination: lines found in its spool that no route gave it since the service was started: from before, added by hand, or moved
+    /// from another member of its route that is down.
     Imported,
+    /// Destination: lines that were queued for it, and given to another member of its route since it was down.
+    Moved,
     /// Destination: lines dropped, by reason.
     Dropped(DropReason),
 }
@@ -101,11 +104,13 @@ pub enum DropReason {
     TooOld,
     /// Somebody purged the spool.
     Purged,
+    /// They are no points that a pickle could hold; and the destination takes only such.
+    Unencodable,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [DropReason; 8] = [
+    pub const ALL: [DropReason; 9] = [
         DropReason::Full,
         DropReason::FullUdp,
         DropReason::Stop,
@@ -114,6 +119,7 @@ impl DropReason {
         DropReason::SpoolDamaged,
         DropReason::TooOld,
         DropReason::Purged,
+        DropReason::Unencodable,
     ];
 
     /// As in metrics and the status.
@@ -127,6 +133,7 @@ impl DropReason {
             DropReason::SpoolDamaged => "spool-damaged",
             DropReason::TooOld => "too-old",
             DropReason::Purged => "purged",
+            DropReason::Unencodable => "unencodable",
         }
     }
 }
@@ -154,7 +161,7 @@ impl Count {
             Count::UnreadAtStop | Count::ConnectFailures => 5,
             Count::Blocked | Count::Disconnects => 6,
             Count::Unrouted | Count::Imported => 7,
-            Count::Routed => 8,
+            Count::Routed | Count::Moved => 8,
             Count::Copies => 9,
             Count::Rejected(reason) => 16 + reason as usize,
             Count::Dropped(reason) => 16 + reason as usize,
@@ -176,9 +183,9 @@ pub enum Cell {
     LinesIn = 3,
     /// Lines that ever were acknowledged or dropped after they came in.
     LinesOut = 4,
-    /// The cookie of the connection that the ring is sent on; the device and inode of a file.
+    /// The cookie of the connection that the ring is sent on as text; the device and inode of a file.
     Link = 5,
-    /// The ring position of the first byte sent on that connection (written to that file).
+    /// The ring position of the first byte sent on that connection (written to that file), in frames or not.
     LinkBase = 6,
     /// The length of the file at `LinkBase`.
     FileLength = 7,
@@ -202,11 +209,23 @@ pub enum Cell {
     SpooledIn = 16,
     /// … and that ever left it for the send ring, or were dropped.
     SpooledOut = 17,
+    /// Send ring: 0: its route takes it for up; else for down, and above 1 it is up since then (ms since 1970).
+    Standing = 18,
+    /// Send ring: the cookie of the connection that it is sent on in frames; then `Link` is 0.
+    FramedLink = 19,
+    /// Frames that were begun on that connection …
+    FramesBegun = 20,
+    /// … and those of them that were acknowledged.
+    FramesDone = 21,
+    /// Where the last frame that was acknowledged ends, in bytes sent on that connection …
+    FramesDoneWire = 22,
+    /// … and in the ring.
+    FramesDoneText = 23,
 }
 
 impl Cell {
     /// Those that mean nothing for a ring in new memory.
-    pub const RESET: [Cell; 8] = [
+    pub const RESET: [Cell; 13] = [
         Cell::Link,
         Cell::OldestAt,
         Cell::Spooling,
@@ -215,5 +234,10 @@ impl Cell {
         Cell::Barrier,
         Cell::BarrierEnd,
         Cell::RingId,
+        Cell::FramedLink,
+        Cell::FramesBegun,
+        Cell::FramesDone,
+        Cell::FramesDoneWire,
+        Cell::FramesDoneText,
     ];
 }

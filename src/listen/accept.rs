@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt};
 
-use super::{Connection, Inputs, Kind, Listener, read_stream};
+use super::{Connection, Inputs, Kind, Listener, Protocol, read_stream};
 use crate::gate::Lane;
 use crate::handover::Item;
 use crate::ledger::{Count, Offset};
@@ -206,9 +206,14 @@ fn admit(
             break;
         };
         let from = (listener.address.as_str(), listener.object);
-        match Connection::new(cookie, slot, kind, from, socket, false) {
+        let protocol = listener.protocol();
+        match Connection::new(cookie, slot, (kind, protocol), from, socket, false) {
             Ok(connection) => {
-                lane.writer.open_stream(slot, cookie, Offset::default());
+                let beginning = Offset {
+                    pickle: protocol == Protocol::Pickle,
+                    ..Offset::default()
+                };
+                lane.writer.open_stream(slot, cookie, beginning);
                 connections.push(Arc::new(connection));
             }
             Err(error) => {

@@ -4,9 +4,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::decode::split::Splitter;
 use crate::ledger::{Ledger, Object, Offset, Slot};
 use crate::sys::{self, Watched};
+
+use super::framing::{Framing, Protocol};
 
 /// Of which family a stream is: that decides what the kernel can tell of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Connection {
     pub slot: Slot,
     /// Of which family it is.
     pub kind: Kind,
+    /// What is spoken on it.
+    pub protocol: Protocol,
     /// The address it came in on.
     pub listener: String,
     /// That listener's counters.
@@ -40,10 +43,15 @@ pub struct Connection {
 /// Where a connection is in its stream. Its lock is held by who reads it, inside of a lane.
 #[derive(Debug, Default)]
 pub struct State {
-    /// The line that hasn't ended yet.
-    pub splitter: Splitter,
-    /// Whole lines that were read and found no room in a blocking ring.
+    /// The line or pickle that hasn't ended yet.
+    pub framing: Framing,
+    /// Whole lines, or pickles, that were read and found no room in a blocking ring.
     pub waiting: Vec<u8>,
+    /// Pickles: so many items of the first one that waits are placed already. Each of them counts as one of its bytes in
+    /// the offset, so that this moves whenever something was placed: no pickle has more items than bytes.
+    pub placed: usize,
+    /// Pickles: the memory that is counted in [`Inputs::frames`](super::Inputs::frames).
+    pub counted: usize,
     /// TCP: bytes read since the stream began. Unix, where nobody knows that: how often it was read.
     /// `None` until the first read here, when it is what the ledger says and what is kept.
     pub received: Option<u64>,
@@ -53,12 +61,20 @@ pub struct State {
     pub warm: bool,
     /// It is marked as being inside of a line.
     pub marked: bool,
-    /// What is being discarded is the rest of a line that a killed worker had begun to read.
+    /// What is being discarded is the rest of a line that a killed worker had begun to read; pickles: the connection ends
+    /// for that.
     pub cut: bool,
     /// It is closed: who still holds it has nothing to read.
     pub ended: bool,
     /// It was told what the first rejected line looks like.
     pub noted: bool,
+}
+
+impl State {
+    /// Bytes that were read and are not accounted for.
+    fn kept(&self) -> usize {
+        self.framing.carry().len() + self.waiting.len() - self.placed
+    }
 }
 
 /// Of a unix stream's offset: the bytes that are kept …
@@ -71,7 +87,8 @@ const READS: u64 = 0x0fff_ffff;
 pub enum Lost {
     /// Nothing.
     Nothing,
-    /// Bytes that were read and not queued; the rest of the line they end in will be discarded.
+    /// Bytes that were read and not queued; the rest of the line they end in will be discarded, and a stream of pickles
+    /// closed.
     Bytes(u64),
 }
 
@@ -80,7 +97,7 @@ impl Connection {
     pub fn new(
         cookie: u64,
         slot: Slot,
-        kind: Kind,
+        (kind, protocol): (Kind, Protocol),
         listener: (&str, Object),
         socket: OwnedFd,
         passed: bool,
@@ -90,12 +107,14 @@ impl Connection {
             cookie,
             slot,
             kind,
+            protocol,
             listener: listener.0.to_owned(),
             object: listener.1,
             peer,
             socket: sys::watch(socket)?,
             state: Mutex::new(State {
                 warm: passed,
+                framing: Framing::new(protocol),
                 ..State::default()
             }),
         })
@@ -122,8 +141,8 @@ impl Connection {
 
     /// Goes on at this offset with what is kept.
     pub(super) fn continue_from(&self, state: &mut State, offset: Offset) {
-        let kept = state.splitter.carry().len() + state.waiting.len();
-        state.cut = offset.cut && state.splitter.is_discarding();
+        let kept = state.kept();
+        state.cut = offset.cut && state.framing.is_discarding();
         state.received = Some(match self.kind {
             Kind::Tcp => offset.bytes + kept as u64,
             Kind::Unix => offset.bytes >> 32,
@@ -132,7 +151,7 @@ impl Connection {
 
     /// Goes on after a worker that didn't say where it was: the ledger knows what was queued, the
     /// kernel what was read. What lies between is lost, and so is the rest of the line it ends in, so that no
-    /// wrong line is made.
+    /// wrong line is made. Where the next pickle begins nobody knows any more: such a stream ends here.
     ///
     /// `mine`: the state of this process may be used if nobody has read since.
     pub(super) fn recover(
@@ -142,7 +161,7 @@ impl Connection {
         mine: bool,
     ) -> io::Result<Lost> {
         let (_, offset) = ledger.stream(self.slot);
-        let kept = (state.splitter.carry().len() + state.waiting.len()) as u64;
+        let kept = state.kept() as u64;
         let read = match self.kind {
             Kind::Tcp => bytes_read(&self.socket)?.saturating_sub(offset.bytes),
             Kind::Unix => offset.bytes & KEPT,
@@ -157,9 +176,10 @@ impl Connection {
         *state = State {
             warm: true,
             marked: state.marked,
+            counted: state.counted,
+            framing: Framing::restore(self.protocol, Vec::new(), discarding),
             ..State::default()
         };
-        state.splitter = Splitter::restore(Vec::new(), discarding);
         state.cut = !clean || offset.cut;
         state.received = Some(match self.kind {
             Kind::Tcp => offset.bytes + read,
@@ -176,21 +196,22 @@ impl Connection {
     ///
     /// Only after `add_received`.
     pub fn offset(&self, state: &State) -> Offset {
-        self.offset_before(state, state.waiting.len())
+        self.offset_before(state, state.waiting.len() - state.placed)
     }
 
-    /// The same, when so many bytes of whole lines wait.
+    /// The same, when so many bytes of whole lines wait; of a pickle that is placed in part, less the items placed.
     pub fn offset_before(&self, state: &State, waiting: usize) -> Offset {
-        let kept = (state.splitter.carry().len() + waiting) as u64;
+        let kept = (state.framing.carry().len() + waiting) as u64;
         let bytes = match self.kind {
             Kind::Tcp => state.received.unwrap_or(kept) - kept,
             Kind::Unix => (state.received.unwrap_or(0) & READS) << 32 | kept,
         };
         Offset {
             bytes,
-            discarding: state.splitter.is_discarding(),
+            discarding: state.framing.is_discarding(),
             receiving: false,
             cut: state.cut,
+            pickle: self.protocol == Protocol::Pickle,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio::sync::Notify;
 
 use super::connection::{Connection, Lost, State};
-use crate::decode::split::Splitter;
+use super::framing::Framing;
 use crate::handover::{Frozen, FrozenWriter};
 use crate::ledger::{CONNECTIONS, Ledger, Offset, Slot};
 
@@ -120,6 +120,7 @@ struct Portion {
     /// How far the stream was accounted for when the predecessor stopped.
     offset: Offset,
     discarding: bool,
+    placed: u32,
     start: usize,
     len: usize,
 }
@@ -158,10 +159,12 @@ impl Connections {
         {
             self.untaken.remove(slot);
             let (portion, bytes) = inherited.of(slot);
-            let whole = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
+            let whole = connection.protocol.whole(bytes);
             let (waiting, carry) = bytes.split_at(whole);
-            state.splitter = Splitter::restore(carry.to_vec(), portion.discarding);
+            state.framing =
+                Framing::restore(connection.protocol, carry.to_vec(), portion.discarding);
             state.waiting = waiting.to_vec();
+            state.placed = (portion.placed as usize).min(whole);
             state.marked = true;
             connection.continue_from(&mut state, portion.offset);
         }
@@ -171,8 +174,8 @@ impl Connections {
     /// Notes whether a connection is inside of a line now. To be called with its state whenever that
     /// may have changed.
     pub fn mark(&self, connection: &Connection, state: &mut State) {
-        let mid_line = !state.splitter.carry().is_empty()
-            || state.splitter.is_discarding()
+        let mid_line = !state.framing.carry().is_empty()
+            || state.framing.is_discarding()
             || !state.waiting.is_empty();
         if mid_line != state.marked {
             state.marked = mid_line;
@@ -183,6 +186,20 @@ impl Connections {
                 self.mid_line.remove(slot);
             }
         }
+    }
+
+    /// Those that inherit whole lines or pickles, and haven't taken them yet.
+    pub fn inherit_waiting(&self) -> Vec<Arc<Connection>> {
+        let (Some(inherited), table) = (self.inherited.get(), self.table()) else {
+            return Vec::new();
+        };
+        let untaken = self.untaken.below(table.by_slot.len());
+        let connections = untaken.filter_map(|slot| {
+            let connection = table.by_slot.get(slot as usize)?.as_ref()?;
+            let (_, bytes) = inherited.of(slot);
+            (connection.protocol.whole(bytes) > 0).then(|| connection.clone())
+        });
+        connections.collect()
     }
 
     /// A slot for a new connection, which `insert` or `give_slot` must follow.
@@ -255,11 +272,12 @@ impl Connections {
                 && let Some(inherited) = self.inherited.get()
             {
                 let (portion, bytes) = inherited.of(slot);
-                frozen.partial(slot, portion.discarding, bytes, &[]);
+                frozen.partial((slot, portion.discarding, portion.placed), bytes, &[]);
             } else if let Some(Some(connection)) = table.by_slot.get(slot as usize) {
                 let state = connection.lock();
-                let (carry, discarding) = (state.splitter.carry(), state.splitter.is_discarding());
-                frozen.partial(slot, discarding, &state.waiting, carry);
+                let (carry, discarding) = (state.framing.carry(), state.framing.is_discarding());
+                let head = (slot, discarding, state.placed as u32);
+                frozen.partial(head, &state.waiting, carry);
             }
         }
         frozen
@@ -303,6 +321,7 @@ impl Connections {
             *place = Portion {
                 offset: ledger.stream(slot).1,
                 discarding: partial.discarding,
+                placed: partial.placed,
                 start: partial.bytes.as_ptr().addr() - state.as_ptr().addr(),
                 len: partial.bytes.len(),
             };

@@ -1,4 +1,4 @@
-//! Reading a stream of lines.
+//! Reading a stream, of lines or (see `frames`) of pickles.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,10 +10,12 @@ use rustix::net::{RecvFlags, Shutdown, recv};
 use tokio::time::timeout;
 
 use super::connection::State;
-use super::{Connection, Inputs, Kind};
+use super::framing::{Framing, Protocol};
+use super::notes::{note_rejection, note_sample};
+use super::{Connection, Inputs, Kind, frames};
 use crate::decode::line::looks_like;
 use crate::gate::{Lane, READ};
-use crate::intake::{Origin, Patience, Snapshot, now_ms, printable};
+use crate::intake::{Origin, Patience, Snapshot};
 use crate::ledger::Count;
 use crate::pipeline::Batch;
 use crate::queue::Ring;
@@ -22,7 +24,7 @@ use crate::validate::Reason;
 /// What is read of a connection whose destinations aren't known yet.
 const SMALL_READ: usize = 4096;
 /// What came to wait is placed in pieces of this size: even if all of its lines grow, one has room in the smallest queue.
-const PIECE: usize = 64 * 1024;
+pub(super) const PIECE: usize = 64 * 1024;
 /// When so many bytes wait for room over all connections, reads are small: that bounds what can
 /// come to wait.
 const MANY_WAITING: usize = 16 << 20;
@@ -30,7 +32,7 @@ const MANY_WAITING: usize = 16 << 20;
 const TURN: usize = 8;
 
 /// What one attempt to read came to.
-enum Step {
+pub(super) enum Step {
     /// Something was read; there may be more.
     Read,
     /// There is nothing just now.
@@ -83,6 +85,23 @@ pub async fn read_stream(inputs: Arc<Inputs>, connection: Arc<Connection>) {
     }
 }
 
+/// Places what a predecessor left waiting: no further byte may come that would tell of it. To be called behind the gate.
+pub fn place_inherited(inputs: &Arc<Inputs>) {
+    for connection in inputs.connections.inherit_waiting() {
+        let inputs = inputs.clone();
+        tokio::spawn(async move {
+            loop {
+                match step(&inputs, &connection) {
+                    // An end is seen by the connection's own task as well.
+                    Step::Read | Step::Empty | Step::End => return,
+                    Step::Closed => inputs.gate.opened().await,
+                    Step::Wait(ring) => wait_for_room(&inputs, &ring, &connection).await,
+                }
+            }
+        });
+    }
+}
+
 /// Waits until the ring can take more.
 async fn wait_for_room(inputs: &Inputs, ring: &Ring, connection: &Connection) {
     let drained = ring.drained.notified();
@@ -110,6 +129,7 @@ fn step(inputs: &Inputs, connection: &Connection) -> Step {
     let mut state = inputs.connections.state(connection);
     let step = step_inside(inputs, connection, &mut lane, &mut state);
     inputs.connections.mark(connection, &mut state);
+    frames::account(inputs, connection, &mut state);
     step
 }
 
@@ -124,10 +144,17 @@ fn step_inside(
     }
     let snapshot = inputs.intake.snapshot.load();
     if !state.waiting.is_empty() {
-        match feed_waiting(inputs, connection, &snapshot, lane, state) {
+        let fed = match connection.protocol {
+            Protocol::Line => feed_waiting(inputs, connection, &snapshot, lane, state),
+            Protocol::Pickle => frames::feed_waiting(inputs, connection, &snapshot, lane, state),
+        };
+        match fed {
             Ok(()) => {}
             Err(ring) => return Step::Wait(ring),
         }
+    }
+    if connection.protocol == Protocol::Pickle && state.framing.is_discarding() {
+        return frames::close(inputs, connection, lane, state);
     }
     if let Some(ring) = full_ring(&snapshot, state) {
         return Step::Wait(ring);
@@ -158,7 +185,10 @@ fn read(
     size: usize,
 ) -> io::Result<Option<Step>> {
     let fd = connection.socket.get_ref().as_fd();
-    let kept = state.splitter.fill(&mut lane.buffer);
+    let kept = match &mut state.framing {
+        Framing::Lines(splitter) => splitter.fill(&mut lane.buffer),
+        Framing::Frames(_) => 0,
+    };
     if connection.kind == Kind::Unix {
         // The kernel won't tell how much was read: so the ledger says that something is.
         connection.add_received(state, &inputs.ledger, 0);
@@ -190,9 +220,31 @@ fn read(
     };
     connection.add_received(state, &inputs.ledger, n);
     state.warm = true;
-    let split = state
-        .splitter
-        .split(&lane.buffer[..kept + n], inputs.limits.max_line);
+    let step = match connection.protocol {
+        Protocol::Line => take_lines(inputs, connection, snapshot, lane, state, kept, n),
+        Protocol::Pickle => frames::take(inputs, connection, snapshot, lane, state, n),
+    };
+    Ok(Some(match step {
+        // Less came than there was room for: that was all, and the kernel will tell of more.
+        Step::Read if n < size => Step::Empty,
+        step => step,
+    }))
+}
+
+/// Takes the `n` bytes that were read behind the `kept` ones of a line.
+fn take_lines(
+    inputs: &Inputs,
+    connection: &Connection,
+    snapshot: &Snapshot,
+    lane: &mut Lane,
+    state: &mut State,
+    kept: usize,
+    n: usize,
+) -> Step {
+    let Framing::Lines(splitter) = &mut state.framing else {
+        return Step::End;
+    };
+    let split = splitter.split(&lane.buffer[..kept + n], inputs.limits.max_line);
     if state.cut {
         // The rest of the line that a killed worker had begun to read.
         lane.writer.add(
@@ -201,7 +253,7 @@ fn read(
             split.whole.start as u64,
         );
         lane.writer.commit();
-        state.cut = state.splitter.is_discarding();
+        state.cut = splitter.is_discarding();
     }
     if split.too_long > 0 {
         // Apart from the lines, which may come to wait.
@@ -212,12 +264,7 @@ fn read(
         let line = &lane.buffer[split.whole.end..kept + n];
         note_sample(inputs, connection, Reason::TooLong, line);
     }
-    let step = place(inputs, connection, snapshot, lane, state, split.whole, n);
-    Ok(Some(match step {
-        // Less came than there was room for: that was all, and the kernel will tell of more.
-        Step::Read if n < size => Step::Empty,
-        step => step,
-    }))
+    place(inputs, connection, snapshot, lane, state, split.whole, n)
 }
 
 /// Places what a read has ended, or keeps it until there is room.
@@ -235,6 +282,7 @@ fn place(
         buffer,
         batch,
         writer,
+        ..
     } = lane;
     let lines = &buffer[whole];
     let fed = inputs.intake.feed(
@@ -321,7 +369,7 @@ fn end_of_piece(lines: &[u8]) -> usize {
     newline.map_or(lines.len(), |at| at + 1)
 }
 
-fn origin(connection: &Connection) -> Origin<'_> {
+pub(super) fn origin(connection: &Connection) -> Origin<'_> {
     Origin {
         listener: connection.object,
         address: &connection.listener,
@@ -331,7 +379,7 @@ fn origin(connection: &Connection) -> Origin<'_> {
 }
 
 /// Notes to which queues the batch went: it isn't read more for them than they take.
-fn remember(snapshot: &Snapshot, batch: &Batch, state: &mut State) {
+pub(super) fn remember(snapshot: &Snapshot, batch: &Batch, state: &mut State) {
     let (table, rings) = &mut state.goes_to;
     *table = std::ptr::from_ref(snapshot).addr();
     rings.clear();
@@ -339,7 +387,7 @@ fn remember(snapshot: &Snapshot, batch: &Batch, state: &mut State) {
 }
 
 /// A ring that this connection fills and that is above its mark.
-fn full_ring(snapshot: &Snapshot, state: &State) -> Option<Arc<Ring>> {
+pub(super) fn full_ring(snapshot: &Snapshot, state: &State) -> Option<Arc<Ring>> {
     let (table, rings) = &state.goes_to;
     if *table != std::ptr::from_ref(snapshot).addr() {
         return None;
@@ -350,36 +398,23 @@ fn full_ring(snapshot: &Snapshot, state: &State) -> Option<Arc<Ring>> {
         .cloned()
 }
 
-#[cold]
-fn note_rejection(connection: &Connection, reason: Reason, line: &[u8]) {
-    tracing::info!(
-        listener = connection.listener,
-        peer = connection.peer,
-        reason = reason.as_str(),
-        looks_like = looks_like(line).unwrap_or("a bad line"),
-        line = printable(line),
-        "the first rejected line of this connection"
-    );
-}
-
-/// Notes a rejected line that no batch has seen.
-#[cold]
-fn note_sample(inputs: &Inputs, connection: &Connection, reason: Reason, line: &[u8]) {
-    let rejected = &inputs.intake.rejected;
-    rejected.add(reason.as_str(), line, origin(connection), now_ms());
-}
-
 /// The end of a stream: what isn't a whole line is not a line.
-fn end(inputs: &Inputs, connection: &Connection, lane: &mut Lane, state: &mut State) -> Step {
+pub(super) fn end(
+    inputs: &Inputs,
+    connection: &Connection,
+    lane: &mut Lane,
+    state: &mut State,
+) -> Step {
     state.ended = true;
     if inputs.connections.remove(connection.cookie).is_none() {
         return Step::End;
     }
-    let rest = state.splitter.carry();
+    let rest = state.framing.carry();
     let unterminated = u64::from(!rest.is_empty());
     if unterminated > 0 {
         // What speaks another protocol mostly waits for an answer, and never ends a line.
-        if looks_like(rest).is_some() && !std::mem::replace(&mut state.noted, true) {
+        let is_line = connection.protocol == Protocol::Line;
+        if is_line && looks_like(rest).is_some() && !std::mem::replace(&mut state.noted, true) {
             note_rejection(connection, Reason::Unterminated, rest);
         }
         note_sample(inputs, connection, Reason::Unterminated, rest);
@@ -390,7 +425,8 @@ fn end(inputs: &Inputs, connection: &Connection, lane: &mut Lane, state: &mut St
         .add(connection.object, Reason::Unterminated, unterminated);
     lane.writer.add(connection.object, Count::Closed, 1);
     lane.writer.commit();
-    state.splitter = Default::default();
+    state.framing = Framing::new(connection.protocol);
+    frames::account(inputs, connection, state);
     let _already_gone = rustix::net::shutdown(connection.socket.get_ref(), Shutdown::Both);
     inputs.registry.release(connection.cookie);
     Step::End
@@ -448,6 +484,6 @@ pub async fn read_to_end(inputs: &Inputs, connection: &Connection, limit: Durati
     left
 }
 
-fn unread(connection: &Connection) -> io::Result<u64> {
+pub(super) fn unread(connection: &Connection) -> io::Result<u64> {
     crate::sys::unread(connection.socket.get_ref().as_fd())
 }

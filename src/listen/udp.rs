@@ -65,6 +65,7 @@ fn step(inputs: &Inputs, listener: &Listener) -> Step {
         buffer,
         batch,
         writer,
+        ..
     } = &mut *lane;
     let (mut filled, mut bytes, mut more) = (0, 0, true);
     while filled < READ && buffer.len() - filled > DATAGRAM {

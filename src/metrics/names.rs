@@ -68,7 +68,7 @@ families! {
     Counter ROUTE_LINES "baton_route_lines_total" Some("routes.{route}.lines"),
         "Lines that a route took.";
 
-    // By destination: given + imported = acknowledged + queued + spooled + dropped.
+    // By destination: given + imported = acknowledged + queued + spooled + moved + dropped.
     Counter GIVEN "baton_destination_given_total" Some("destinations.{destination}.given"),
         "Lines that routes gave to a destination.";
     Counter ACKNOWLEDGED "baton_destination_acknowledged_total" Some("destinations.{destination}.acknowledged"),
@@ -83,6 +83,8 @@ families! {
         "Lines in the queue.";
     Counter IMPORTED "baton_destination_imported_total" Some("destinations.{destination}.imported"),
         "Lines found in a destination's spool that no route gave it since the service was started.";
+    Counter MOVED "baton_destination_moved_total" Some("destinations.{destination}.moved"),
+        "Lines that were queued for a destination, and given to another of its route since it was down.";
     Gauge SPOOLED_LINES "baton_destination_spooled_lines" Some("destinations.{destination}.spooled_lines"),
         "Lines in the spool of a destination, beside those in its queue.";
     Gauge SPOOL_ROWS "baton_spool_rows" Some("destinations.{destination}.spool_rows"),

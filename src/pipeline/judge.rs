@@ -50,6 +50,27 @@ impl Scratch {
     pub(super) fn text(&self, range: Range<usize>) -> &[u8] {
         &self.text[range]
     }
+
+    /// Writes a line anew with another name: `rest` is what follows the name, newline included or still to be added.
+    pub(super) fn rename(&mut self, name: &[u8], rest: &[u8]) -> Range<usize> {
+        let start = self.text.len();
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(rest);
+        start..self.text.len()
+    }
+
+    /// The same for a line that lies here already.
+    pub(super) fn rename_again(&mut self, name: &[u8], rest: Range<usize>) -> Range<usize> {
+        let start = self.text.len();
+        self.text.extend_from_slice(name);
+        self.text.extend_from_within(rest);
+        start..self.text.len()
+    }
+
+    /// Forgets what lies here from a position on.
+    pub(super) fn truncate(&mut self, end: usize) {
+        self.text.truncate(end);
+    }
 }
 
 /// The length of the name, if the line is good as it came and this can be seen at a glance: single blanks, a timestamp

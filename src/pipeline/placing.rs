@@ -4,7 +4,7 @@
 //! touches the destinations.
 
 use super::{Placed, Span};
-use crate::route::{Subject, Table, Taker};
+use crate::route::{Table, Taker};
 
 /// The outcome of a batch from the blocklist on.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub(super) struct Placing {
     /// The run and its takers; no line has none, so without takers there is no run.
     run: Span,
     run_takers: Vec<Taker>,
-    /// Those of the line in hand.
-    takers: Vec<Taker>,
+    /// The number of its last line's takers.
+    run_known: Option<u64>,
     /// One for each destination of the table.
     slots: Vec<Placed>,
 }
@@ -36,7 +36,7 @@ impl Default for Placing {
             placed: Vec::new(),
             run: NO_RUN,
             run_takers: Vec::new(),
-            takers: Vec::new(),
+            run_known: None,
             slots: Vec::new(),
         }
     }
@@ -61,16 +61,16 @@ pub(super) fn hits(counters: &[u64]) -> impl Iterator<Item = (usize, u64)> {
 impl Placing {
     /// Forgets the batch before, but for the room it took.
     pub(super) fn begin(&mut self, table: &Table) {
-        reset(&mut self.blocked, table.blocklist.len());
-        reset(&mut self.routes, table.routes.len());
+        reset(&mut self.blocked, table.entries().blocklist.len());
+        reset(&mut self.routes, table.entries().routes.len());
         (self.unrouted, self.routed) = (0, 0);
         // Spans go back to the slot they were lent from, which the table before had as well.
         for mut placed in self.placed.drain(..) {
             placed.spans.clear();
             self.slots[placed.destination].spans = placed.spans;
         }
-        self.slots.truncate(table.destinations);
-        for destination in self.slots.len()..table.destinations {
+        self.slots.truncate(table.entries().destinations);
+        for destination in self.slots.len()..table.entries().destinations {
             self.slots.push(Placed {
                 destination,
                 lines: 0,
@@ -80,26 +80,29 @@ impl Placing {
         }
     }
 
-    /// Takes in the next line: one that may pass, as a span.
+    /// A line that a rule of the blocklist drops.
     #[inline]
-    pub(super) fn take(&mut self, table: &Table, name: &Subject, line: Span) {
-        if let Some(rule) = table.blocked_by(name) {
-            self.blocked[rule] += 1;
-            return;
-        }
-        self.takers.clear();
-        table.takers(name, &mut self.takers);
-        if self.takers.is_empty() {
+    pub(super) fn block(&mut self, rule: usize) {
+        self.blocked[rule] += 1;
+    }
+
+    /// Takes in the next line, as a span, for its takers. `known` is a number that lines of the same takers may share;
+    /// those of other takers don't.
+    #[inline]
+    pub(super) fn take(&mut self, takers: &[Taker], known: Option<u64>, line: Span) {
+        if takers.is_empty() {
             self.unrouted += 1;
             return;
         }
         self.routed += 1;
-        if self.takers == self.run_takers && self.run.extend(&line) {
+        let is_same = known.is_some() && known == self.run_known || takers == self.run_takers;
+        self.run_known = known;
+        if is_same && self.run.extend(&line) {
             return;
         }
         self.end_run();
         self.run = line;
-        std::mem::swap(&mut self.run_takers, &mut self.takers);
+        self.run_takers.extend_from_slice(takers);
     }
 
     /// Gives the run to its takers.
@@ -117,7 +120,7 @@ impl Placing {
     /// Ends the batch: [`placed`](Placing::placed) is complete.
     pub(super) fn finish(&mut self) {
         self.end_run();
-        self.run = NO_RUN;
+        (self.run, self.run_known) = (NO_RUN, None);
         for slot in self.slots.iter_mut().filter(|slot| slot.lines > 0) {
             self.placed.push(Placed {
                 spans: std::mem::take(&mut slot.spans),

@@ -6,6 +6,8 @@
 use memchr::memmem::Finder;
 use regex::bytes::Regex;
 
+use super::{index, literals::Literals};
+
 /// The six conditions as written; an empty one is not set. All that are set must hold.
 /// The names are carbon-relay-ng's.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -66,6 +68,14 @@ struct Conditions {
     not_regex: Option<Regex>,
 }
 
+/// The condition that a literal is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Clue {
+    Prefix,
+    Sub,
+    Regex,
+}
+
 /// A name about to be matched by many.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
@@ -81,6 +91,12 @@ impl<'a> Subject<'a> {
             name,
             head: head(name),
         }
+    }
+
+    /// The name.
+    #[inline]
+    pub fn name(&self) -> &'a [u8] {
+        self.name
     }
 }
 
@@ -142,6 +158,86 @@ impl Matcher {
         })
     }
 
+    /// Without conditions.
+    pub fn all() -> Matcher {
+        Matcher {
+            head: 0,
+            mask: 0,
+            more: None,
+        }
+    }
+
+    /// Whether it takes more than a few comparisons to ask it.
+    pub(super) fn is_costly(&self) -> bool {
+        self.more.as_ref().is_some_and(|conditions| {
+            let regexes = [&conditions.regex, &conditions.not_regex];
+            regexes.into_iter().any(Option::is_some)
+        })
+    }
+
+    /// Whether there are no conditions: it accepts every name.
+    #[inline]
+    pub fn accepts_all(&self) -> bool {
+        self.mask == 0 && self.more.is_none()
+    }
+
+    /// Whether a name that it accepts must hold certain literals, so that it need not be asked about others. One that
+    /// can't be found so is asked about every name.
+    pub fn has_literal(&self) -> bool {
+        !self.choices().is_empty()
+    }
+
+    /// The literals by which it can be found: several choices, each enough by itself.
+    pub fn choices(&self) -> Vec<Literals> {
+        self.clues()
+            .into_iter()
+            .map(|(_, literals)| literals)
+            .collect()
+    }
+
+    /// What is left to be asked of a name that was found by the choice of this number.
+    pub(super) fn rest(&self, choice: usize) -> Matcher {
+        let mut rest = self.clone();
+        let Some((clue, literals)) = self.clues().into_iter().nth(choice) else {
+            return rest;
+        };
+        if !literals.suffice || !literals.any.iter().all(index::is_whole) {
+            return rest;
+        }
+        if clue == Clue::Prefix {
+            (rest.head, rest.mask) = (0, 0);
+        }
+        if let Some(conditions) = &mut rest.more {
+            match clue {
+                Clue::Prefix => conditions.prefix = None,
+                Clue::Sub => conditions.sub = None,
+                Clue::Regex => conditions.regex = None,
+            }
+            if conditions.are_none() {
+                rest.more = None;
+            }
+        }
+        rest
+    }
+
+    fn clues(&self) -> Vec<(Clue, Literals)> {
+        let mut clues = Vec::new();
+        let conditions = self.more.as_deref();
+        let head = &self.head.to_le_bytes()[..self.mask.count_ones() as usize / 8];
+        let prefix = conditions.and_then(|conditions| conditions.prefix.as_deref());
+        let prefix = Literals::of_prefix(prefix.unwrap_or(head));
+        clues.extend(prefix.map(|prefix| (Clue::Prefix, prefix)));
+        if let Some(conditions) = conditions {
+            let sub = conditions.sub.as_ref();
+            let sub = sub.and_then(|sub| Literals::of_text(sub.needle()));
+            clues.extend(sub.map(|sub| (Clue::Sub, sub)));
+            let regex = conditions.regex.iter();
+            let choices = regex.flat_map(|regex| Literals::of_expression(regex.as_str()));
+            clues.extend(choices.map(|choice| (Clue::Regex, choice)));
+        }
+        clues
+    }
+
     /// Whether all conditions hold.
     pub fn matches(&self, name: &[u8]) -> bool {
         self.accepts(&Subject::new(name))
@@ -175,6 +271,23 @@ fn compile(key: &'static str, expression: &str) -> Result<Option<Regex>, BadPatt
 }
 
 impl Conditions {
+    fn are_none(&self) -> bool {
+        let Conditions {
+            prefix,
+            not_prefix,
+            sub,
+            not_sub,
+            regex,
+            not_regex,
+        } = self;
+        prefix.is_none()
+            && not_prefix.is_none()
+            && sub.is_none()
+            && not_sub.is_none()
+            && regex.is_none()
+            && not_regex.is_none()
+    }
+
     /// The cheap ones first.
     fn hold(&self, name: &[u8]) -> bool {
         self.prefix

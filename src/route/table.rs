@@ -1,63 +1,72 @@
 //! The table: what every batch is routed by. Immutable; a change makes a new one.
+//!
+//! All rules that look at a name are *places* of one list, in the order in which they are asked: blocklist, rewriters,
+//! aggregators, then each route followed by its destinations. With many of them an [`Index`] finds, in one pass over a
+//! name, the few places that it can meet; only those are asked.
 
-use super::{
-    block::BlockRule,
-    matcher::{Matcher, Subject},
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Which of its destinations a route gives a line to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RouteKind {
-    /// Each whose own matcher accepts it.
-    SendAllMatch,
-    /// The first whose own matcher accepts it.
-    SendFirstMatch,
-}
-
-/// A word that is no kind of route.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("route type {0:?} is neither sendAllMatch nor sendFirstMatch")]
-pub struct UnknownKind(pub String);
-
-impl RouteKind {
-    /// As configuration files and commands spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RouteKind::SendAllMatch => "sendAllMatch",
-            RouteKind::SendFirstMatch => "sendFirstMatch",
-        }
-    }
-}
-
-impl std::str::FromStr for RouteKind {
-    type Err = UnknownKind;
-
-    fn from_str(text: &str) -> Result<RouteKind, UnknownKind> {
-        [RouteKind::SendAllMatch, RouteKind::SendFirstMatch]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| UnknownKind(text.to_owned()))
-    }
-}
+use super::block::BlockRule;
+use super::choose::{Chooser, Moment};
+use super::decision::{Decision, Fate, Open, Output, Taker};
+use super::index::{FoundBy, Index, Search, WORTH_IT};
+use super::literals::Literals;
+use super::matcher::{Matcher, Subject};
 
 /// One route.
 #[derive(Debug, Clone)]
 pub struct TableRoute {
     /// What it is called.
     pub key: String,
-    /// How it chooses among its destinations.
-    pub kind: RouteKind,
+    /// How it chooses among its destinations, which are listed in the same order.
+    pub chooser: Chooser,
     /// Which lines it takes.
     pub matcher: Matcher,
     /// Indexes into the list of destinations, each with its own matcher. An index belongs to one route.
     pub destinations: Vec<(usize, Matcher)>,
 }
 
-/// Blocklist and routes in force.
+impl TableRoute {
+    /// One that gives each of these destinations what it takes.
+    pub fn to_all(key: &str, matcher: Matcher, destinations: Vec<(usize, Matcher)>) -> TableRoute {
+        let members = destinations.iter().map(|(at, _)| *at).collect();
+        TableRoute {
+            key: key.to_owned(),
+            chooser: Chooser::all(members),
+            matcher,
+            destinations,
+        }
+    }
+}
+
+/// A rule that changes names.
+pub trait Rewrite: std::fmt::Debug + Send + Sync {
+    /// Appends the changed name to `to` and returns true, or returns false and appends nothing.
+    fn rewrite(&self, name: &[u8], to: &mut Vec<u8>) -> bool;
+    /// Literals of names that it changes: choices, each enough by itself; none: it is asked about every name.
+    fn literals(&self) -> Vec<Literals>;
+}
+
+/// A rule that gathers lines.
+pub trait Aggregate: std::fmt::Debug + Send + Sync {
+    /// Whether it takes lines of this name; then the name of what it makes of them is appended to `to`.
+    fn output(&self, name: &[u8], to: &mut Vec<u8>) -> bool;
+    /// Whether lines that it takes go no further.
+    fn drops_raw(&self) -> bool;
+    /// Literals of names that it takes, as for [`Rewrite::literals`].
+    fn literals(&self) -> Vec<Literals>;
+}
+
+/// What a table is made of.
 #[derive(Debug, Clone, Default)]
-pub struct Table {
+pub struct Entries {
     /// Rules that drop a line, asked in this order.
     pub blocklist: Vec<BlockRule>,
+    /// Rules that change its name, each seeing what the one before left.
+    pub rewriters: Vec<Arc<dyn Rewrite>>,
+    /// Rules that gather it, in this order.
+    pub aggregators: Vec<Arc<dyn Aggregate>>,
     /// Routes, in the order in which they are asked.
     pub routes: Vec<TableRoute>,
     /// Whether only the first route whose matcher accepts a line gets it, whatever its destinations then do.
@@ -66,58 +75,399 @@ pub struct Table {
     pub destinations: usize,
 }
 
-/// A destination that takes a line, and the route that gave it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taker {
-    /// Index of the route.
-    pub route: usize,
-    /// Index of the destination.
-    pub destination: usize,
+/// Blocklist, rewriters, aggregators and routes in force. See the module's text.
+#[derive(Debug)]
+pub struct Table {
+    entries: Entries,
+    id: u64,
+    /// What is asked at each place, less what its having been found says already. Rewriters and aggregators have none.
+    checks: Vec<Matcher>,
+    rewriters: u32,
+    aggregators: u32,
+    routes: u32,
+    /// By place, from `routes` on: the route.
+    route_at: Vec<u32>,
+    plans: Vec<Plan>,
+    index: Option<Index>,
+    /// All places, for a table without an index.
+    all: Vec<u32>,
+}
+
+/// A route made ready.
+#[derive(Debug)]
+struct Plan {
+    place: u32,
+    /// Behind the places of its destinations.
+    end: u32,
+    /// The position of the destination at each place from `place + 1` on.
+    members: Vec<usize>,
+    /// The positions of those that accept every name, and so have no place.
+    always: Vec<usize>,
+    is_fixed: bool,
+    /// The only destination, if it is always taken.
+    only: Option<Taker>,
+}
+
+/// Room for decisions, used again.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    search: Search,
+    accepting: Vec<usize>,
+    chosen: Vec<usize>,
+    name: Vec<u8>,
+    next: Vec<u8>,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table::new(Entries::default())
+    }
 }
 
 impl Table {
-    /// The first rule of the blocklist that a name meets.
-    #[inline]
-    pub fn blocked_by(&self, name: &Subject) -> Option<usize> {
-        self.blocklist
+    /// Makes the entries ready. The time and memory that it takes grow with their number and length, no more.
+    pub fn new(entries: Entries) -> Table {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        let mut checks: Vec<Matcher> = entries
+            .blocklist
             .iter()
-            .position(|rule| rule.matcher().accepts(name))
+            .map(|rule| rule.matcher().clone())
+            .collect();
+        let rewriters = checks.len();
+        let aggregators = rewriters + entries.rewriters.len();
+        let routes = aggregators + entries.aggregators.len();
+        checks.resize(routes, Matcher::all());
+        let (mut route_at, mut plans) = (Vec::new(), Vec::new());
+        for (index, route) in entries.routes.iter().enumerate() {
+            let plan = Plan::new(index, route, checks.len() as u32);
+            checks.push(route.matcher.clone());
+            checks.extend(
+                plan.members
+                    .iter()
+                    .map(|at| route.destinations[*at].1.clone()),
+            );
+            route_at.resize(checks.len() - routes, index as u32);
+            plans.push(plan);
+        }
+        let mut table = Table {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            all: (0..checks.len() as u32).collect(),
+            rewriters: rewriters as u32,
+            aggregators: aggregators as u32,
+            routes: routes as u32,
+            checks,
+            route_at,
+            plans,
+            index: None,
+            entries,
+        };
+        if table.checks.len() >= WORTH_IT {
+            table.index();
+        }
+        table
     }
 
-    /// Appends those who take a line of this name to `takers`, in the order of the routes. A route gives a destination
-    /// a line once, however often it lists it.
+    fn index(&mut self) {
+        let Entries {
+            rewriters,
+            aggregators,
+            ..
+        } = &self.entries;
+        let mut choices: Vec<_> = self.checks.iter().map(Matcher::choices).collect();
+        let others = rewriters.iter().map(|rule| rule.literals());
+        let others = others.chain(aggregators.iter().map(|rule| rule.literals()));
+        for (place, literals) in (self.rewriters as usize..).zip(others) {
+            choices[place] = literals;
+        }
+        let (index, found_by) = Index::new(&choices);
+        for (check, found_by) in self.checks.iter_mut().zip(found_by) {
+            if let FoundBy::Choice(choice) = found_by {
+                *check = check.rest(choice);
+            }
+        }
+        self.index = Some(index);
+    }
+
+    /// What it was made of.
+    pub fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
+    /// Unlike that of any other table of this process.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether to decide on a name costs more than to remember what was decided.
+    pub fn is_costly(&self) -> bool {
+        self.index.as_ref().is_some_and(Index::is_costly)
+            || self.routes > self.rewriters
+            || self.checks.iter().any(Matcher::is_costly)
+    }
+
+    /// How many rules are asked about every name, for want of a literal.
+    pub fn unindexed(&self) -> usize {
+        self.index
+            .as_ref()
+            .map_or(self.all.len(), |index| index.residual().len())
+    }
+
+    /// Roughly how much memory the index takes, in bytes.
+    pub fn index_memory(&self) -> usize {
+        self.index.as_ref().map_or(0, Index::memory)
+    }
+
+    /// Decides what becomes of lines of this name. A rewritten name longer than `longest` bytes is refused; whether it
+    /// is valid in other ways is for the caller to see.
     #[inline]
-    pub fn takers(&self, name: &Subject, takers: &mut Vec<Taker>) {
-        for (index, route) in self.routes.iter().enumerate() {
-            if !route.matcher.accepts(name) {
+    pub fn decide(
+        &self,
+        name: &[u8],
+        longest: usize,
+        scratch: &mut Scratch,
+        decision: &mut Decision,
+    ) {
+        decision.clear();
+        let Scratch {
+            search,
+            accepting,
+            chosen,
+            name: renamed,
+            next,
+        } = scratch;
+        let mut found = self.find(name, search);
+        let subject = Subject::new(name);
+        let blocked = split(&mut found, self.rewriters)
+            .iter()
+            .find(|place| self.checks[**place as usize].accepts(&subject));
+        if let Some(rule) = blocked {
+            decision.fate = Fate::Blocked(*rule as usize);
+            return;
+        }
+        let mut room = Room { accepting, chosen };
+        if found.first().is_some_and(|place| *place < self.routes) {
+            self.change_and_gather(name, longest, search, (renamed, next), &mut room, decision);
+        } else {
+            self.route(found, &subject, &mut room, decision);
+        }
+    }
+
+    /// The places that a name can meet, ascending.
+    #[inline]
+    fn find<'a>(&'a self, name: &[u8], search: &'a mut Search) -> &'a [u32] {
+        match &self.index {
+            None => &self.all,
+            Some(index) => {
+                index.search(name, search);
+                &search.found
+            }
+        }
+    }
+
+    /// From the rewriters on, for a name that has to do with one of them or with an aggregator.
+    fn change_and_gather(
+        &self,
+        name: &[u8],
+        longest: usize,
+        search: &mut Search,
+        (renamed, next): (&mut Vec<u8>, &mut Vec<u8>),
+        room: &mut Room,
+        decision: &mut Decision,
+    ) {
+        renamed.clear();
+        renamed.extend_from_slice(name);
+        let mut changed = false;
+        let mut from = self.rewriters;
+        // A rewriter sees the name that the one before left: after a change the rest is found anew.
+        let mut found = loop {
+            let mut found = self.find(renamed, search);
+            split(&mut found, from);
+            let mut candidates = split(&mut found, self.aggregators).iter();
+            let rule = candidates.find(|place| {
+                next.clear();
+                let rule = &self.entries.rewriters[(**place - self.rewriters) as usize];
+                rule.rewrite(renamed, next) && next != renamed
+            });
+            let Some(place) = rule else {
+                break found;
+            };
+            if next.is_empty() || next.len() > longest {
+                return decision.refuse();
+            }
+            std::mem::swap(renamed, next);
+            (changed, from) = (true, place + 1);
+        };
+        if changed {
+            decision.text.extend_from_slice(renamed);
+            decision.renamed = 0..renamed.len();
+        }
+        for place in split(&mut found, self.routes) {
+            let index = (place - self.aggregators) as usize;
+            let rule = &self.entries.aggregators[index];
+            let start = decision.text.len();
+            if !rule.output(renamed, &mut decision.text) {
+                decision.text.truncate(start);
                 continue;
             }
-            route.takers(index, name, takers);
-            if self.first_only {
-                break;
+            decision.outputs.push(Output {
+                rule: index,
+                name: start..decision.text.len(),
+            });
+            if rule.drops_raw() {
+                decision.fate = Fate::Consumed;
+                return;
+            }
+        }
+        self.route(found, &Subject::new(renamed), room, decision);
+    }
+
+    /// Asks the routes that were found, whose destinations follow each.
+    #[inline]
+    fn route(&self, mut found: &[u32], name: &Subject, room: &mut Room, decision: &mut Decision) {
+        while let Some((&place, rest)) = found.split_first() {
+            found = rest;
+            let index = self.route_at[(place - self.routes) as usize] as usize;
+            let plan = &self.plans[index];
+            // A destination of a route that wasn't found says nothing.
+            if place != plan.place || !self.checks[place as usize].accepts(name) {
+                continue;
+            }
+            if let Some(taker) = plan.only {
+                decision.takers.push(taker);
+            } else {
+                self.gather(index, split(&mut found, plan.end), name, room, decision);
+            }
+            if self.entries.first_only {
+                return;
+            }
+        }
+    }
+
+    fn gather(
+        &self,
+        index: usize,
+        members: &[u32],
+        name: &Subject,
+        room: &mut Room,
+        decision: &mut Decision,
+    ) {
+        let plan = &self.plans[index];
+        let accepting = &mut *room.accepting;
+        accepting.clear();
+        let accepts = |place: &&u32| self.checks[**place as usize].accepts(name);
+        let position = |place: &u32| plan.members[(place - plan.place - 1) as usize];
+        accepting.extend(members.iter().filter(accepts).map(position));
+        if !plan.always.is_empty() {
+            accepting.extend_from_slice(&plan.always);
+            accepting.sort_unstable();
+        }
+        if accepting.is_empty() {
+            return;
+        }
+        if plan.is_fixed {
+            const NEVER: Moment = Moment { up: &[], turn: 0 };
+            self.choose(
+                index,
+                accepting,
+                name.name(),
+                &NEVER,
+                room.chosen,
+                &mut decision.takers,
+            );
+        } else {
+            decision.open.push(Open {
+                route: index,
+                accepting: accepting.clone(),
+            });
+        }
+    }
+
+    /// Appends those whom the open routes of a decision choose for one line. `name` is as it is to be sent.
+    pub fn settle(
+        &self,
+        decision: &Decision,
+        name: &[u8],
+        moment: &Moment,
+        scratch: &mut Scratch,
+        takers: &mut Vec<Taker>,
+    ) {
+        for open in &decision.open {
+            self.choose(
+                open.route,
+                &open.accepting,
+                name,
+                moment,
+                &mut scratch.chosen,
+                takers,
+            );
+        }
+    }
+
+    /// Appends the takers that a route chooses. It gives a destination a line once, however often it lists it.
+    fn choose(
+        &self,
+        route: usize,
+        accepting: &[usize],
+        name: &[u8],
+        moment: &Moment,
+        chosen: &mut Vec<usize>,
+        takers: &mut Vec<Taker>,
+    ) {
+        let entry = &self.entries.routes[route];
+        chosen.clear();
+        entry.chooser.choose(name, accepting, moment, chosen);
+        let before = takers.len();
+        let mut beyond_all = 0;
+        for position in chosen {
+            let destination = entry.destinations[*position].0;
+            let taker = Taker { route, destination };
+            // In ascending order, as they mostly are, no destination can come twice.
+            if destination >= beyond_all || !takers[before..].contains(&taker) {
+                takers.push(taker);
+                beyond_all = beyond_all.max(destination + 1);
             }
         }
     }
 }
 
-impl TableRoute {
-    #[inline]
-    fn takers(&self, route: usize, name: &Subject, takers: &mut Vec<Taker>) {
-        let before = takers.len();
-        let mut beyond_all = 0;
-        for &(destination, ref matcher) in &self.destinations {
-            if !matcher.accepts(name) {
-                continue;
-            }
-            let taker = Taker { route, destination };
-            // Listed in ascending order, as they mostly are, no destination can come twice.
-            if destination >= beyond_all || !takers[before..].contains(&taker) {
-                takers.push(taker);
-                beyond_all = beyond_all.max(destination + 1);
-            }
-            if self.kind == RouteKind::SendFirstMatch {
-                break;
-            }
+/// What [`Table::route`] needs of the scratch.
+struct Room<'a> {
+    accepting: &'a mut Vec<usize>,
+    chosen: &'a mut Vec<usize>,
+}
+
+/// Takes the places below `end` off the front of an ascending list.
+#[inline]
+fn split<'a>(found: &mut &'a [u32], end: u32) -> &'a [u32] {
+    let at = found
+        .iter()
+        .position(|place| *place >= end)
+        .unwrap_or(found.len());
+    let (before, rest) = found.split_at(at);
+    *found = rest;
+    before
+}
+
+impl Plan {
+    fn new(index: usize, route: &TableRoute, place: u32) -> Plan {
+        let positions = 0..route.destinations.len();
+        let (always, members): (Vec<_>, Vec<_>) =
+            positions.partition(|at| route.destinations[*at].1.accepts_all());
+        let is_fixed = route.chooser.is_fixed();
+        let only = match (&route.destinations[..], &always[..]) {
+            ([(destination, _)], [_]) if is_fixed => Some(Taker {
+                route: index,
+                destination: *destination,
+            }),
+            _ => None,
+        };
+        Plan {
+            place,
+            end: place + 1 + members.len() as u32,
+            members,
+            always,
+            is_fixed,
+            only,
         }
     }
 }

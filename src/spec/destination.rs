@@ -50,6 +50,9 @@ pub struct Destination {
     /// The local address to connect from.
     #[serde(default)]
     pub bind: Option<IpAddr>,
+    /// It is sent pickled points in frames, as carbon sends them, instead of lines.
+    #[serde(default)]
+    pub pickle: bool,
 }
 
 /// How the patterns look in JSON: a room that only matches names needs no serde.
@@ -198,9 +201,12 @@ impl fmt::Display for Destination {
         if self.timeout != draft::default_timeout() {
             option("timeout", &show_duration(self.timeout))?;
         }
-        match self.bind {
-            Some(ip) => option("bind", &ip.to_string()),
-            None => Ok(()),
+        if let Some(ip) = self.bind {
+            option("bind", &ip.to_string())?;
+        }
+        match self.pickle {
+            true => option("pickle", "true"),
+            false => Ok(()),
         }
     }
 }

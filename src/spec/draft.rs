@@ -23,6 +23,7 @@ pub const OPTIONS: &[&str] = &[
     "reconn",
     "timeout",
     "bind",
+    "pickle",
     "prefix",
     "notPrefix",
     "sub",
@@ -73,6 +74,7 @@ pub struct Draft {
     reconnect: Option<Duration>,
     timeout: Option<Duration>,
     bind: Option<IpAddr>,
+    pickle: Option<bool>,
     /// What was given, well or badly: what is missing because it was bad is not told a second time.
     given: Vec<String>,
 }
@@ -163,6 +165,7 @@ impl Draft {
                 reconnect: self.reconnect.unwrap_or_else(default_reconnect),
                 timeout: self.timeout.unwrap_or_else(default_timeout),
                 bind: self.bind,
+                pickle: self.pickle.unwrap_or_default(),
             }),
             _ => Err(BadDestination(problems)),
         }
@@ -204,6 +207,10 @@ impl Draft {
                     || format!("expected an IP address of this machine, found {value:?}");
                 self.bind = Some(value.parse().map_err(|_| expected())?);
             }
+            "pickle" => {
+                let expected = || format!("expected true or false, found {value:?}");
+                self.pickle = Some(value.parse().map_err(|_| expected())?);
+            }
             _ => return Err(unknown(name)),
         }
         Ok(())
@@ -232,7 +239,7 @@ impl Draft {
     fn check_address(&self, problems: &mut Vec<BadOption>) {
         match &self.address {
             Some(Address::File(_)) => {
-                for option in ["bind", "timeout", "resend"]
+                for option in ["bind", "timeout", "resend", "pickle"]
                     .into_iter()
                     .filter(|option| self.is_given(option))
                 {

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use super::nearest;
+
 /// A word as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Word {
@@ -39,6 +41,30 @@ pub fn quoted(value: &str) -> Cow<'_, str> {
     } else {
         Cow::Borrowed(value)
     }
+}
+
+/// Plain words, and options with their values.
+pub(super) type Apart = (Vec<String>, Vec<(String, String)>);
+
+/// Words and options apart. What looks like an option and is none of these is a word, as a regular expression with `=`
+/// may be; but near to one of them it was misspelt.
+pub(super) fn apart(words: Vec<Word>, options: &[&str]) -> Result<Apart, String> {
+    let (mut plain, mut given) = (Vec::new(), Vec::new());
+    for word in words {
+        match word {
+            Word::Plain(word) => plain.push(word),
+            Word::Option { key, value } if options.contains(&&key[..]) => given.push((key, value)),
+            Word::Option { key, value } => {
+                if let Some(near) = nearest(&key, options) {
+                    return Err(format!(
+                        "{key}: unknown option: did you mean {near}? A word with = in it is written in quotes"
+                    ));
+                }
+                plain.push(format!("{key}={value}"));
+            }
+        }
+    }
+    Ok((plain, given))
 }
 
 fn is_blank(c: char) -> bool {

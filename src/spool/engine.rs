@@ -440,7 +440,12 @@ impl Engine {
     }
 
     /// Counts lines that a destination won't get.
-    pub fn drop_spooled(&self, at: usize, reason: DropReason, lines: u64) -> Result<(), Trouble> {
+    pub fn drop_spooled(
+        &self,
+        at: usize,
+        reason: impl Into<Count>,
+        lines: u64,
+    ) -> Result<(), Trouble> {
         let account = &self.accounts[at];
         self.lane(|lane| {
             lane.writer.add(account.queue.counts(), reason, lines);

@@ -12,7 +12,7 @@ use super::engine::{Engine, Trouble};
 use super::front::begin_in;
 use super::hand;
 use crate::handover::Generation;
-use crate::ledger::DropReason;
+use crate::ledger::{Count, DropReason};
 use crate::state::{Change, Checkpointer, GenerationRow, Store, StoreError};
 
 /// Why an errand isn't done when this worker is frozen: the next one may be asked.
@@ -35,6 +35,13 @@ pub enum Errand {
     },
     /// Gives a destination the rows of another, behind its own, but those that are in its send ring. Tells how many lines.
     Assign {
+        /// Whose they are.
+        from: String,
+        /// Whose they will be.
+        to: String,
+    },
+    /// Moves what is queued and spooled for one destination, which is down, to another, which is up. Tells how many lines.
+    PassOver {
         /// Whose they are.
         from: String,
         /// Whose they will be.
@@ -91,7 +98,7 @@ impl Pending {
 }
 
 /// What a step did.
-enum Step {
+pub(super) enum Step {
     /// So many lines, and there are more.
     More(u64),
     /// So many lines, and that is all.
@@ -153,7 +160,7 @@ impl Engine {
         }
     }
 
-    fn account(&self, id: &str) -> Option<usize> {
+    pub(super) fn account(&self, id: &str) -> Option<usize> {
         self.accounts.iter().position(|account| account.id() == id)
     }
 
@@ -184,7 +191,8 @@ impl Engine {
             }
             Errand::Purge(id) => Ok(Step::Last(self.purge(id)?)),
             Errand::Import { destination, file } => self.import_piece(destination, file),
-            Errand::Assign { from, to } => self.assign(from, to),
+            Errand::Assign { from, to } => self.give_rows(from, to, DropReason::Purged.into()),
+            Errand::PassOver { from, to } => self.pass_over(from, to),
             Errand::Generations(generations) => self.note_generations(generations),
         }
     }
@@ -240,7 +248,13 @@ impl Engine {
         self.import(at, lines)
     }
 
-    fn assign(&mut self, from: &str, to: &str) -> Result<Step, Trouble> {
+    /// Gives some rows of one destination to another; the giver counts them so.
+    pub(super) fn give_rows(
+        &mut self,
+        from: &str,
+        to: &str,
+        count: Count,
+    ) -> Result<Step, Trouble> {
         if from == to {
             return Ok(Step::Last(0));
         }
@@ -265,7 +279,7 @@ impl Engine {
             account.bytes = account
                 .bytes
                 .saturating_sub(given.bytes + given.damaged.bytes);
-            self.drop_spooled(at, DropReason::Purged, given.lines)?;
+            self.drop_spooled(at, count, given.lines)?;
             self.drop_spooled(at, DropReason::SpoolDamaged, given.damaged.lines)?;
         }
         Ok(Step::More(given.lines))

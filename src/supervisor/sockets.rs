@@ -23,7 +23,7 @@ const UDP_BUFFER: usize = 8 << 20;
 /// A socket that clients reach.
 #[derive(Debug)]
 pub struct Listener {
-    /// What it serves: `line`, `http`.
+    /// What it serves: `line`, `pickle`, `http`.
     pub kind: String,
     /// Its address.
     pub address: Address,

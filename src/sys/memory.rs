@@ -101,8 +101,18 @@ impl Words {
     /// # Errors
     /// `InvalidData` when the memfd is shorter; what mmap(2) says.
     pub fn map(fd: BorrowedFd<'_>, count: usize) -> io::Result<Words> {
+        Words::map_at(fd, 0, count)
+    }
+
+    /// Maps `count` words of a memfd from the byte `offset` on, a multiple of the page size.
+    ///
+    /// # Errors
+    /// As `map`.
+    pub fn map_at(fd: BorrowedFd<'_>, offset: u64, count: usize) -> io::Result<Words> {
         let bytes = count * size_of::<u64>();
-        if file_len(fd)? < bytes as u64 {
+        let end = offset.checked_add(bytes as u64);
+        let length = file_len(fd)?;
+        if end.is_none_or(|end| length < end) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the memfd is too short",
@@ -118,7 +128,7 @@ impl Words {
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED | libc::MAP_NORESERVE,
                 fd.as_raw_fd(),
-                0,
+                offset as libc::off_t,
             )
         };
         if start == libc::MAP_FAILED {

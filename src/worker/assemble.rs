@@ -7,12 +7,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use super::Begun;
 use super::offered::Offered;
 use super::relay::{Relay, Resized};
+use super::standing::Standing;
 use super::web::Web;
 use crate::config::{self, Config};
 use crate::destination::Destination;
@@ -22,7 +24,7 @@ use crate::intake::{Intake, Snapshot};
 use crate::ledger::{self, Kind, Ledger};
 use crate::listen::{Connections, Inputs, Limits, Listener};
 use crate::queue::{self, Policy, Queue, WhenFull};
-use crate::route::{BlockRule, Matcher, Table, TableRoute};
+use crate::route::{BlockRule, Chooser, Entries, Matcher, Table, TableRoute};
 use crate::spec::{self, Full, Replay};
 use crate::spool::{self, Spool};
 use crate::state;
@@ -67,12 +69,15 @@ pub(super) fn assemble(
     let snapshot = Snapshot {
         rules: config.rules.clone(),
         queues: destinations.iter().map(|d| d.queue.clone()).collect(),
+        up: ArcSwap::default(),
         routes: table
+            .entries()
             .routes
             .iter()
             .map(|r| object(Kind::Route, &r.key))
             .collect::<io::Result<_>>()?,
         blocklist: table
+            .entries()
             .blocklist
             .iter()
             .map(|r| object(Kind::Rule, &r.text))
@@ -101,10 +106,12 @@ pub(super) fn assemble(
         connections: Connections::default(),
         limits: Limits {
             max_line: config.input.max_line,
+            max_frame: config.input.max_frame,
             max_connections: max_connections(&config),
             idle_timeout: config.input.idle_timeout,
         },
         waiting: AtomicUsize::new(0),
+        frames: AtomicUsize::new(0),
         stopping: watch::Sender::new(false),
     });
     let listeners = offered
@@ -112,6 +119,7 @@ pub(super) fn assemble(
         .drain(..)
         .map(|(item, socket)| listener(&ledger, item, socket).map(Arc::new))
         .collect::<io::Result<Vec<_>>>()?;
+    let standing = Standing::new(&config);
     let relay = Arc::new(Relay {
         generation,
         version,
@@ -122,6 +130,7 @@ pub(super) fn assemble(
         registry,
         inputs,
         spool,
+        standing,
         destinations,
         leaving: Mutex::new(leaving),
         listeners: Mutex::new(listeners),
@@ -229,9 +238,12 @@ impl Builder<'_> {
                 self.note_resize(&destination);
                 destinations.push(destination);
             }
+            let members = route.members(destinations.len() - takers.len());
+            let chooser = Chooser::new(route.kind, members, route.choice.options())
+                .map_err(|e| invalid(e.to_string()))?;
             routes.push(TableRoute {
                 key: route.key.clone(),
-                kind: route.kind,
+                chooser,
                 matcher: Matcher::new(&route.patterns).map_err(|e| invalid(e.to_string()))?,
                 destinations: takers,
             });
@@ -241,12 +253,13 @@ impl Builder<'_> {
             .iter()
             .map(|rule| BlockRule::parse(rule).map_err(|e| invalid(e.to_string())))
             .collect::<io::Result<_>>()?;
-        let table = Table {
+        let table = Table::new(Entries {
             blocklist,
             routes,
             first_only: config.first_only,
             destinations: destinations.len(),
-        };
+            ..Entries::default()
+        });
         Ok((table, destinations))
     }
 
@@ -285,7 +298,7 @@ impl Builder<'_> {
 
     fn note_resize(&mut self, destination: &Arc<Destination>) {
         let size = ring_size(destination.spec.queue);
-        if destination.queue.size() == size {
+        if destination.queue.size() == size && destination.queue.is_complete() {
             return;
         }
         match sys::memfd("baton-queue", queue::memory_for(size)) {

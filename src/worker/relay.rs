@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::runtime::Handle;
 
+use super::standing::{self, Standing};
 use super::web::Web;
 use crate::config::Config;
 use crate::destination::{Destination, has_cookie};
 use crate::handover::{Generation, Item, Registry};
 use crate::ledger::{Count, Ledger, Object, Slot};
 use crate::listen::{
-    Connection, Inputs, Kind, Listener, Lost, accept, read_datagrams, read_stream,
+    Connection, Inputs, Kind, Listener, Lost, Protocol, accept, place_inherited, read_datagrams,
+    read_stream,
 };
 use crate::spool::Spool;
 use crate::sys::{self, Watched};
@@ -29,6 +31,7 @@ pub(super) struct Relay {
     pub registry: Arc<Registry>,
     pub inputs: Arc<Inputs>,
     pub spool: Spool,
+    pub standing: Standing,
     /// Those of the config, in the order of its routes.
     pub destinations: Vec<Arc<Destination>>,
     /// Those that the config no longer has.
@@ -79,6 +82,7 @@ impl Relay {
         for destination in self.all_destinations() {
             self.runtime.spawn(destination.run());
         }
+        self.runtime.spawn(standing::keep(self.clone()));
         for connection in self.inputs.connections.all() {
             self.runtime
                 .spawn(read_stream(self.inputs.clone(), connection));
@@ -117,7 +121,8 @@ impl Relay {
             return Err(broken("not a connection"));
         };
         let slot = Slot::from_number(*slot).ok_or_else(|| broken("a slot out of range"))?;
-        if self.ledger.stream(slot).0 != *cookie {
+        let (owner, offset) = self.ledger.stream(slot);
+        if owner != *cookie {
             let _gone = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
             self.registry.release(*cookie);
             return Ok(None);
@@ -127,10 +132,21 @@ impl Relay {
         } else {
             Kind::Unix
         };
+        let protocol = match offset.pickle {
+            true => Protocol::Pickle,
+            false => Protocol::Line,
+        };
         let object = self
             .ledger
             .object(crate::ledger::Kind::Listener, listener)?;
-        let connection = Connection::new(*cookie, slot, kind, (listener, object), socket, true)?;
+        let connection = Connection::new(
+            *cookie,
+            slot,
+            (kind, protocol),
+            (listener, object),
+            socket,
+            true,
+        )?;
         let connection = Arc::new(connection);
         self.inputs.connections.insert(connection.clone());
         Ok(Some(connection))
@@ -139,7 +155,7 @@ impl Relay {
     /// Gives each destination the connection that the ledger names. The others are let go of.
     pub fn link_destinations(&self, outbound: &mut HashMap<u64, Arc<Watched>>) {
         for destination in self.all_destinations() {
-            let cookie = destination.queue.send.cell(crate::ledger::Cell::Link);
+            let cookie = destination.queue.linked();
             let own = destination.socket().map(|(_, socket)| socket);
             let own = own.filter(|socket| has_cookie(socket, cookie));
             destination.take_over(own.or_else(|| outbound.remove(&cookie)));
@@ -184,6 +200,12 @@ impl Relay {
                     lane.writer
                         .set_offset(connection.slot, connection.offset(&state));
                     lane.writer.commit();
+                    drop(state);
+                    if connection.protocol == Protocol::Pickle {
+                        // Its task hears of it, and ends it.
+                        let socket = connection.socket.get_ref();
+                        let _gone = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+                    }
                 }
                 Err(error) => {
                     tracing::error!(peer = connection.peer, %error, "its stream can't be found again");
@@ -239,9 +261,12 @@ impl Relay {
 
     /// Opens the gate: from now on this worker serves.
     pub fn open(self: &Arc<Self>) {
+        self.standing.recall(self);
         self.serving.store(true, Ordering::SeqCst);
         self.inputs.gate.open();
         self.spool.open();
+        let inputs = self.inputs.clone();
+        self.runtime.spawn(async move { place_inherited(&inputs) });
         let listeners = lock(&self.listeners);
         if !self.began.swap(true, Ordering::SeqCst) {
             listeners

@@ -32,7 +32,12 @@ pub(super) fn view(relay: &Relay) -> View {
     }
     listeners.sort_by(|a, b| a.address.cmp(&b.address));
     let snapshot = relay.inputs.intake.snapshot.load();
-    let rules = snapshot.table.blocklist.iter().zip(&snapshot.blocklist);
+    let rules = snapshot
+        .table
+        .entries()
+        .blocklist
+        .iter()
+        .zip(&snapshot.blocklist);
     let blocklist = rules.map(|(rule, object)| RuleView {
         rule: rule.text.clone(),
         blocked: relay.ledger.total(*object, Count::Lines),
@@ -67,9 +72,11 @@ pub(super) fn view(relay: &Relay) -> View {
 }
 
 fn listeners(relay: &Relay) -> Vec<ListenerView> {
-    let mut connections: HashMap<String, u64> = HashMap::new();
+    let mut connections: HashMap<String, (u64, &str)> = HashMap::new();
     for connection in relay.inputs.connections.all() {
-        *connections.entry(connection.listener.clone()).or_default() += 1;
+        let entry = connections.entry(connection.listener.clone());
+        let protocol = connection.protocol.as_str();
+        entry.or_insert((0, protocol)).0 += 1;
     }
     let mut views = Vec::new();
     for listener in lock(&relay.listeners).iter() {
@@ -80,12 +87,14 @@ fn listeners(relay: &Relay) -> Vec<ListenerView> {
     }
     views.push(listener_view(relay, "internal", "internal", relay.internal));
     for view in &mut views {
-        view.connections = connections.remove(&view.address).unwrap_or(0);
+        view.connections = connections
+            .remove(&view.address)
+            .map_or(0, |(count, _)| count);
     }
     // Those that came in on a listener that has gone.
-    for (address, count) in connections {
+    for (address, (count, protocol)) in connections {
         if let Ok(object) = relay.ledger.object(Kind::Listener, &address) {
-            let view = listener_view(relay, &address, "line", object);
+            let view = listener_view(relay, &address, protocol, object);
             views.push(ListenerView {
                 connections: count,
                 ..view
@@ -206,12 +215,14 @@ fn destination(
         queued_bytes: queue.queued_bytes(),
         spooled: queue.spooled_lines(),
         imported: total(Count::Imported),
+        moved: total(Count::Moved),
         queue_bytes: ring.size(),
         sent: total(Count::Sent),
         resent: total(Count::Resent),
         dropped: dropped.filter(|(_, lines)| *lines > 0).collect(),
         oldest_age_s: age as f64 / 1000.0,
         full: destination.spec.full.as_str(),
+        pickle: destination.spec.pickle,
         connects: total(Count::Connects),
         connect_failures: total(Count::ConnectFailures),
         disconnects: total(Count::Disconnects),

@@ -138,10 +138,12 @@ fn case_30_a_disk_that_is_full_costs_nothing_once_there_is_room() {
         status.of_destination("disk", "acknowledged") > Some(half as u64)
     });
     // The rest goes to another file, since this one is as large as the disk.
-    fs::rename(format!("{disk}/out"), format!("{disk}/out.1")).unwrap();
-    let first = fs::read_to_string(format!("{disk}/out.1")).unwrap();
-    symlink(relay.instance.path("rest"), format!("{disk}/out")).unwrap();
+    // At every moment there is one at that place.
+    fs::hard_link(format!("{disk}/out"), format!("{disk}/out.1")).unwrap();
+    symlink(relay.instance.path("rest"), format!("{disk}/next")).unwrap();
+    fs::rename(format!("{disk}/next"), format!("{disk}/out")).unwrap();
     relay.wait_done(20_000);
+    let first = fs::read_to_string(format!("{disk}/out.1")).unwrap();
     let whole = first.rfind('\n').unwrap() + 1;
     let rest = relay.file("rest");
     let written: Vec<String> = first[..whole].lines().map(str::to_owned).collect();

@@ -34,6 +34,7 @@ pub struct Config {
     pub probation: &'static str,
     pub stop_timeout: &'static str,
     pub line: Vec<String>,
+    pub pickle: Vec<String>,
     pub http: Vec<String>,
     pub input: String,
     /// As a route names them.
@@ -44,12 +45,13 @@ impl Config {
     pub fn text(&self) -> String {
         format!(
             "[supervisor]\ncontrol = \"unix:control.sock\"\nready_timeout = {:?}\nprobation = {:?}\nstop_timeout = {:?}\n\
-             [listen]\nline = {:?}\nhttp = {:?}\n[input]\n{}\n[instrumentation]\ninterval = \"0s\"\n[log]\nlevel = \"debug\"\n\
+             [listen]\nline = {:?}\npickle = {:?}\nhttp = {:?}\n[input]\n{}\n[instrumentation]\ninterval = \"0s\"\n[log]\nlevel = \"debug\"\n\
              [[route]]\nkey = \"all\"\ntype = \"sendAllMatch\"\ndestinations = {:?}\n",
             self.ready_timeout,
             self.probation,
             self.stop_timeout,
             self.line,
+            self.pickle,
             self.http,
             self.input,
             self.destinations,
@@ -110,6 +112,7 @@ impl Trial {
                 format!("udp://127.0.0.1:{tcp}"),
                 "unix:line.sock".into(),
             ],
+            pickle: vec!["unix:pickle.sock".into()],
             http: vec![format!("tcp://127.0.0.1:{http}")],
             input: String::new(),
             destinations: vec![sink.address().to_string()],
@@ -507,7 +510,7 @@ pub fn books(status: &Status) {
             .sum();
         assert_eq!(
             count("given") + count("imported"),
-            count("acknowledged") + count("queued") + count("spooled") + dropped,
+            count("acknowledged") + count("queued") + count("spooled") + count("moved") + dropped,
             "{destination}"
         );
         given += count("given");

@@ -47,6 +47,10 @@ pub const ROOMS: &[Room] = &[
     room(10, "decode").only(&[]).pure(),
     room(10, "validate").only(&[]).pure(),
     room(10, "route").only(&[]).pure(),
+    room(10, "template").only(&[]).pure(),
+    room(11, "rewrite").only(&["template"]).pure(),
+    room(11, "aggregate").only(&["route", "template"]).pure(),
+    room(11, "encode").only(&["decode"]).pure(),
     room(11, "ledger"),
     room(11, "handover").only(&["sys"]),
     room(12, "queue"),
@@ -55,6 +59,7 @@ pub const ROOMS: &[Room] = &[
     // The line that a metric walks.
     room(20, "pipeline").pure(),
     room(20, "spec").pure(),
+    room(20, "aggregating").only(&["aggregate"]).pure(),
     // The edges.
     room(30, "gate"),
     room(31, "intake"),

@@ -19,6 +19,8 @@ pub struct Config {
     pub top: String,
     /// Keys of `[supervisor]`.
     pub supervisor: String,
+    /// More keys of `[listen]`.
+    pub listen: String,
     /// Keys of `[input]`.
     pub input: String,
     /// The routes.
@@ -43,6 +45,7 @@ impl Config {
         let Config {
             top,
             supervisor,
+            listen,
             input,
             routes,
         } = self;
@@ -55,6 +58,7 @@ probation = "100ms"
 [listen]
 line = ["tcp://127.0.0.1:{port}", "udp://127.0.0.1:{port}", "unix:line.sock"]
 http = ["tcp://127.0.0.1:{http}"]
+{listen}
 [instrumentation]
 interval = "0s"
 [input]

@@ -9,6 +9,7 @@ use nix::{setsockopt_impl, sockopt_impl};
 use rustix::net::{RecvFlags, recv, sockopt};
 
 use super::Books;
+use super::frames;
 use crate::drill::{Account, Clock};
 
 /// A line longer than this is none of ours.
@@ -16,8 +17,10 @@ const LONGEST: usize = 64 * 1024;
 
 pub(super) struct Connection {
     socket: TcpStream,
-    /// The bytes read that are not yet a whole line.
+    /// The bytes read that are not yet a whole line, or frame.
     rest: Vec<u8>,
+    /// Whether it brings frames; `None`: it has brought nothing yet.
+    framed: Option<bool>,
 }
 
 /// What a read found.
@@ -32,6 +35,7 @@ impl Connection {
         Self {
             socket,
             rest: Vec::new(),
+            framed: None,
         }
     }
 
@@ -39,7 +43,7 @@ impl Connection {
         self.socket.as_fd()
     }
 
-    /// The line that is not ended yet.
+    /// The line or frame that is not ended yet.
     pub(super) fn rest(&self) -> &[u8] {
         &self.rest
     }
@@ -88,6 +92,10 @@ impl Connection {
     }
 
     fn enter(&mut self, mut bytes: &[u8], now: u64, account: &mut Account) {
+        // No frame is so long that its length has a first byte, and no line begins with a zero.
+        if *self.framed.get_or_insert(bytes[0] == 0) {
+            return frames::enter(&mut self.rest, bytes, now, account);
+        }
         while let Some(end) = memchr::memchr(b'\n', bytes) {
             if self.rest.is_empty() {
                 account.line(&bytes[..end], now);

@@ -2,6 +2,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::super::Kind;
+use super::super::framing::Protocol;
 use super::*;
 use crate::ledger::{self, BYTES, Writer};
 use crate::sys::{cookie, memfd};
@@ -51,7 +52,14 @@ impl Worker {
         let listener = self.ledger.object(ledger::Kind::Listener, "l").unwrap();
         let socket = client.socket.try_clone().unwrap();
         let (cookie, slot) = (client.cookie, client.slot);
-        let connection = Connection::new(cookie, slot, Kind::Tcp, ("l", listener), socket, true);
+        let connection = Connection::new(
+            cookie,
+            slot,
+            (Kind::Tcp, Protocol::Line),
+            ("l", listener),
+            socket,
+            true,
+        );
         self.connections.insert(Arc::new(connection.unwrap()));
     }
 
@@ -82,11 +90,17 @@ impl Worker {
         let connection = self.connection(client);
         let mut state = self.connections.state(&connection);
         let mut buffer = vec![0; 4096];
-        let kept = state.splitter.fill(&mut buffer);
+        let Framing::Lines(splitter) = &mut state.framing else {
+            panic!("it is a stream of lines");
+        };
+        let kept = splitter.fill(&mut buffer);
         buffer.truncate(kept);
         buffer.extend_from_slice(bytes);
         connection.add_received(&mut state, &self.ledger, bytes.len());
-        let split = state.splitter.split(&buffer, 1024);
+        let Framing::Lines(splitter) = &mut state.framing else {
+            panic!("it is a stream of lines");
+        };
+        let split = splitter.split(&buffer, 1024);
         let mut whole = std::mem::take(&mut state.waiting);
         whole.extend_from_slice(&buffer[split.whole]);
         if !room {

@@ -37,6 +37,7 @@ fn defaults() {
         reconnect: Duration::from_secs(10),
         timeout: Duration::from_secs(5),
         bind: None,
+        pickle: false,
     };
     assert_eq!(read("127.0.0.1:2003"), expected);
     assert_eq!(read(" \t127.0.0.1:2003 \n"), expected);
@@ -46,7 +47,7 @@ fn defaults() {
 #[test]
 fn every_option() {
     let text = "[::1]:2014:b\tid=store  queue=16MiB resend=1MiB full=drop flush=1s reconnect=1m timeout=500ms \
-        bind=::2 prefix=p. notPrefix=np sub=s notSub=ns regex=\"^a b\" notRegex=nr$";
+        bind=::2 pickle=true prefix=p. notPrefix=np sub=s notSub=ns regex=\"^a b\" notRegex=nr$";
     let expected = Destination {
         id: "store".to_owned(),
         address: "[::1]:2014:b".parse().unwrap(),
@@ -66,6 +67,7 @@ fn every_option() {
         reconnect: Duration::from_secs(60),
         timeout: Duration::from_millis(500),
         bind: Some("::2".parse().unwrap()),
+        pickle: true,
     };
     assert_eq!(read(text), expected);
 }
@@ -143,7 +145,6 @@ fn unknown_options_name_the_nearest() {
     assert_said("h:1 notprefix=x", &["did you mean notPrefix?"]);
     for peer in [
         "spool",
-        "pickle",
         "connbuf",
         "iobuf",
         "spoolbuf",
@@ -153,6 +154,17 @@ fn unknown_options_name_the_nearest() {
     ] {
         assert_said(&format!("h:1 {peer}=1"), &["this version does not have it"]);
     }
+}
+
+#[test]
+fn pickle_is_true_or_false_and_nothing_for_a_file() {
+    assert!(read("h:1 pickle=true").pickle);
+    assert!(!read("h:1 pickle=false").pickle);
+    assert_said(
+        "h:1 pickle=1",
+        &["pickle: expected true or false, found \"1\""],
+    );
+    assert_said("file:x pickle=true", &["pickle: a file has no connection"]);
 }
 
 #[test]
@@ -243,7 +255,7 @@ fn any_destination() -> impl Strategy<Value = Destination> {
         patterns,
         limits,
         times,
-        any::<bool>(),
+        any::<(bool, bool)>(),
     )
         .prop_map(
             move |(
@@ -252,7 +264,7 @@ fn any_destination() -> impl Strategy<Value = Destination> {
                 patterns,
                 (queue, resend, full, spool),
                 (flush, reconnect, timeout),
-                bind,
+                (bind, pickle),
             )| {
                 let is_file = matches!(address, Address::File(_));
                 let bind = match &address {
@@ -281,6 +293,7 @@ fn any_destination() -> impl Strategy<Value = Destination> {
                         ms(timeout)
                     },
                     bind,
+                    pickle: pickle && !is_file,
                 }
             },
         )

@@ -1,0 +1,350 @@
+//! What was decided about names that were seen before: the same ones come every interval.
+//!
+//! Bounded, whoever sends whatever, and it forgets everything when it is full. A lookup that has to wait for memory would
+//! cost more than to decide anew; so slots are four bytes, and lines are looked up in groups, whose waits overlap. Names
+//! lie in the order in which they came first, in which they will most likely come again.
+//!
+//! When names hardly ever come twice, to look them up and to keep them is work for nothing; then only a sample of them is,
+//! until it shows that they come again.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::RandomState;
+
+use crate::route::{Decision, Table};
+use crate::validate::Rules;
+
+/// Slots in a bucket, which is one line of the processor's cache.
+const WAYS: usize = 16;
+/// Bounds: 1 MiB of slots for 262,144 names, and so many bytes of names and of decisions.
+const BUCKETS: usize = 1 << 14;
+const ENTRIES: usize = 16 << 20;
+const DECISIONS: usize = 16 << 20;
+/// A longer name is decided on anew each time.
+const LONGEST: usize = 1024;
+/// Entries begin at multiples of this.
+const UNIT: usize = 8;
+/// The lower bits of a slot: where its entry begins, in units; the others are of the hash.
+const PLACE_BITS: u32 = (ENTRIES / UNIT).trailing_zeros();
+/// One name in so many is looked up while names hardly come twice.
+const SAMPLE: u64 = 16;
+/// So many more misses than hits, and they do.
+const CREDIT: u32 = 1 << 18;
+/// Lookups of a sample, after which it is judged.
+const LOOK: u32 = 512;
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    /// The table that decided; zero: none. And the rules that rewritten names were held to.
+    table: u64,
+    rules: Rules,
+    is_on: bool,
+    hasher: RandomState,
+    buckets: Vec<Bucket>,
+    /// Each: number of its decision, size of its name (both four bytes), the name. The first unit is empty, so that a
+    /// slot of zero is free.
+    entries: Vec<u8>,
+    decisions: Vec<Decision>,
+    by_hash: HashMap<u64, u32, RandomState>,
+    decision_bytes: usize,
+    pace: Pace,
+    next_victim: usize,
+    /// How often everything was forgotten.
+    forgotten: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(align(64))]
+struct Bucket([u32; WAYS]);
+
+/// Whether names are looked up.
+#[derive(Debug, Clone, Copy)]
+enum Pace {
+    /// All of them. Hits earn credit, misses use it up.
+    All { credit: u32 },
+    /// A sample, so many of which were looked up and found.
+    Sample { looked: u32, hits: u32 },
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace::All { credit: CREDIT }
+    }
+}
+
+/// What the memo knows of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// The number of its decision.
+    As(u32),
+    /// Nothing; it is to be kept under this hash.
+    Not(u64),
+    /// It isn't asked about this one.
+    Skipped,
+}
+
+impl Memo {
+    /// Forgets what another table decided.
+    pub(super) fn begin(&mut self, table: &Table, rules: &Rules) {
+        if self.table == table.id() && self.rules == *rules {
+            return;
+        }
+        (self.table, self.rules) = (table.id(), rules.clone());
+        self.is_on = table.is_costly();
+        self.pace = Pace::default();
+        if self.is_on {
+            self.clear();
+        } else {
+            (self.buckets, self.entries, self.decisions) = Default::default();
+            self.by_hash = HashMap::default();
+        }
+    }
+
+    /// Whether it is of any use for this table.
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    fn clear(&mut self) {
+        self.forgotten = self.forgotten.wrapping_add(1);
+        self.buckets.clear();
+        self.buckets.resize(BUCKETS, Bucket::default());
+        self.entries.clear();
+        self.entries.resize(UNIT, 0);
+        self.decisions.clear();
+        self.by_hash.clear();
+        self.decision_bytes = 0;
+    }
+
+    /// The decision of a number.
+    #[inline]
+    pub(super) fn decision(&self, number: u32) -> &Decision {
+        &self.decisions[number as usize]
+    }
+
+    /// A number that stands for this decision alone, also when everything was forgotten in between.
+    #[inline]
+    pub(super) fn unique(&self, number: u32) -> u64 {
+        u64::from(self.forgotten) << 32 | u64::from(number)
+    }
+
+    /// The hash of a name; `None`: it isn't to be looked up.
+    #[inline]
+    pub(super) fn hash(&self, name: &[u8]) -> Option<u64> {
+        if name.len() > LONGEST || matches!(self.pace, Pace::Sample { .. }) && !is_sampled(name) {
+            return None;
+        }
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(name);
+        Some(hasher.finish())
+    }
+
+    /// The slot of a bucket that most likely is the hash's; zero: none. It reads the bucket and no more, so that several
+    /// such reads are under way at once.
+    #[inline]
+    pub(super) fn slot(&self, hash: u64) -> u32 {
+        let tag = tag(hash);
+        let slots = self.buckets[bucket(hash)].0;
+        // Without an early way out, which the compiler turns into vector instructions.
+        let is_it = |slot: u32| u32::from(slot ^ tag < 1 << PLACE_BITS);
+        slots
+            .iter()
+            .fold(0, |found, &slot| found.max(slot * is_it(slot)))
+    }
+
+    /// Looks a name up whose slot was found.
+    #[inline]
+    pub(super) fn find(&mut self, name: &[u8], hash: u64, slot: u32) -> Known {
+        let known = match self.entry(slot, name) {
+            Some(number) => Known::As(number),
+            None => self.find_slowly(name, hash),
+        };
+        self.pace.note(known != Known::Not(hash));
+        known
+    }
+
+    /// Two names of one bucket may have the same tag; and the slot is from a while ago.
+    #[cold]
+    fn find_slowly(&self, name: &[u8], hash: u64) -> Known {
+        let slots = self.buckets[bucket(hash)].0.iter();
+        let mut same = slots.filter(|slot| **slot ^ tag(hash) < 1 << PLACE_BITS);
+        let known = same.find_map(|slot| self.entry(*slot, name));
+        known.map_or(Known::Not(hash), Known::As)
+    }
+
+    /// The decision's number, if the slot's entry is of this name.
+    #[inline]
+    fn entry(&self, slot: u32, name: &[u8]) -> Option<u32> {
+        let at = (slot & ((1 << PLACE_BITS) - 1)) as usize * UNIT;
+        let (head, rest) = self.entries.get(at..)?.split_first_chunk::<8>()?;
+        let head = u64::from_le_bytes(*head);
+        let is_it = head >> 32 == name.len() as u64 && rest.starts_with(name);
+        is_it.then_some(head as u32)
+    }
+
+    /// Keeps a decision on a name that isn't known.
+    pub(super) fn keep(&mut self, name: &[u8], hash: u64, decision: &Decision) {
+        let is_full = self.entries.len() + UNIT + name.len().next_multiple_of(UNIT) > ENTRIES;
+        if is_full || self.decision_bytes > DECISIONS {
+            self.clear();
+        }
+        let number = self.number(decision);
+        let place = (self.entries.len() / UNIT) as u32;
+        let head = (name.len() as u64) << 32 | u64::from(number);
+        self.entries.extend_from_slice(&head.to_le_bytes());
+        self.entries.extend_from_slice(name);
+        self.entries
+            .resize(self.entries.len().next_multiple_of(UNIT), 0);
+        self.next_victim = (self.next_victim + 1) % WAYS;
+        let slots = &mut self.buckets[bucket(hash)].0;
+        let free = slots.iter().position(|slot| *slot == 0);
+        slots[free.unwrap_or(self.next_victim)] = tag(hash) | place;
+    }
+
+    /// The number of a decision: that of an equal one, if there is one.
+    fn number(&mut self, decision: &Decision) -> u32 {
+        let next = self.decisions.len() as u32;
+        let hash = self.hasher.hash_one(decision);
+        let number = *self.by_hash.entry(hash).or_insert(next);
+        if self.decisions.get(number as usize) == Some(decision) {
+            return number;
+        }
+        self.decision_bytes += decision.memory();
+        self.decisions.push(decision.clone());
+        next
+    }
+}
+
+#[inline]
+fn bucket(hash: u64) -> usize {
+    hash as usize & (BUCKETS - 1)
+}
+
+#[inline]
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32 & (u32::MAX << PLACE_BITS)
+}
+
+impl Pace {
+    #[inline]
+    fn note(&mut self, hit: bool) {
+        match self {
+            Pace::All { credit } if hit => *credit = (*credit + 1).min(CREDIT),
+            Pace::All { credit: 0 } => *self = Pace::Sample { looked: 0, hits: 0 },
+            Pace::All { credit } => *credit -= 1,
+            Pace::Sample { looked, hits } => {
+                *looked += 1;
+                *hits += u32::from(hit);
+                if *hits > LOOK / 2 {
+                    *self = Pace::default();
+                } else if *looked == LOOK {
+                    (*looked, *hits) = (0, 0);
+                }
+            }
+        }
+    }
+}
+
+/// One name in [`SAMPLE`], always the same ones.
+#[inline]
+fn is_sampled(name: &[u8]) -> bool {
+    let end = match name.last_chunk() {
+        Some(bytes) => u64::from_le_bytes(*bytes),
+        None => name.len() as u64,
+    };
+    let middle = name
+        .get(name.len() / 2..)
+        .and_then(|rest| rest.first_chunk());
+    let middle = middle.map_or(0, |bytes: &[u8; 4]| u32::from_le_bytes(*bytes));
+    let mixed = (end ^ u64::from(middle) << 17).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32).is_multiple_of(SAMPLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::{Entries, Fate, Matcher, Patterns, TableRoute};
+
+    /// A table that is worth a memo.
+    fn table() -> Table {
+        let patterns = Patterns {
+            regex: "a+b".to_owned(),
+            ..Patterns::default()
+        };
+        Table::new(Entries {
+            routes: vec![TableRoute::to_all(
+                "",
+                Matcher::new(&patterns).unwrap(),
+                vec![(0, Matcher::all())],
+            )],
+            destinations: 1,
+            ..Entries::default()
+        })
+    }
+
+    fn blocked(rule: usize) -> Decision {
+        Decision {
+            fate: Fate::Blocked(rule),
+            ..Decision::default()
+        }
+    }
+
+    /// Looks up, and keeps what isn't known; whether it was known, and then with what was kept.
+    fn pass(memo: &mut Memo, name: &str, decision: &Decision) -> Option<Decision> {
+        let hash = memo.hash(name.as_bytes())?;
+        let slot = memo.slot(hash);
+        match memo.find(name.as_bytes(), hash, slot) {
+            Known::As(number) => Some(memo.decision(number).clone()),
+            Known::Not(hash) => {
+                memo.keep(name.as_bytes(), hash, decision);
+                None
+            }
+            Known::Skipped => None,
+        }
+    }
+
+    #[test]
+    fn names_that_come_again_are_known() {
+        let mut memo = Memo::default();
+        memo.begin(&table(), &Rules::default());
+        let name = |at: usize| format!("servers.web{at}.cpu.user");
+        for at in 0..100_000 {
+            assert_eq!(pass(&mut memo, &name(at), &blocked(at % 7)), None);
+        }
+        assert!(memo.decisions.len() == 7);
+        let known = (0..100_000).filter(|at| {
+            let found = pass(&mut memo, &name(*at), &blocked(at % 7));
+            assert!(found.is_none() || found == Some(blocked(at % 7)));
+            found.is_some()
+        });
+        assert!(known.count() > 99_900);
+        memo.begin(&table(), &Rules::default());
+        assert_eq!(
+            pass(&mut memo, &name(1), &blocked(1)),
+            None,
+            "another table decides anew"
+        );
+    }
+
+    #[test]
+    fn names_that_never_come_again_are_hardly_kept_and_what_comes_again_is_seen() {
+        let mut memo = Memo::default();
+        memo.begin(&table(), &Rules::default());
+        let name = |at: usize| format!("{at:x}.{:060}.{:x}", at, at * 7919);
+        // Each with a decision of its own: the worst that can be.
+        for at in 0..600_000 {
+            assert_eq!(pass(&mut memo, &name(at), &blocked(at)), None);
+        }
+        assert!(matches!(memo.pace, Pace::Sample { .. }));
+        assert!(memo.entries.len() <= ENTRIES && memo.decision_bytes <= DECISIONS + 1024);
+        for _ in 0..12 {
+            for at in 0..50_000 {
+                let found = pass(&mut memo, &name(at), &blocked(at));
+                assert!(found.is_none() || found == Some(blocked(at)));
+            }
+        }
+        assert!(matches!(memo.pace, Pace::All { .. }));
+    }
+}
