@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod check;
+mod config;
 pub mod drill;
 mod reload;
 mod run;
@@ -33,6 +34,8 @@ enum Command {
     Run(run::Args),
     /// Say everything that is wrong with a config; exit status 78 if anything is
     Check(check::Args),
+    /// Print a config in its canonical form, or convert another relay's
+    Config(config::Args),
     /// Start the binary and config on disk, and hand everything over to them without a loss
     ///
     /// Waits until the new worker has proven itself. Exit status 0: it serves. 1: it was refused or rolled back, and the
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Spool(args) => spool::run(&args),

@@ -9,14 +9,17 @@ mod compile;
 mod keys;
 mod listen;
 mod memory;
+mod print;
 mod problem;
 mod read;
+mod relay_ng;
 mod routes;
 mod rules;
 mod state;
 
 pub use keys::keys;
 pub use listen::{BadListenAddress, ListenAddress, Listener, ListenerKind};
+pub use print::print;
 pub use problem::{Problem, Problems};
 
 use std::fmt;

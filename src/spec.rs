@@ -28,6 +28,7 @@ pub use nearest::nearest;
 pub use rewriter::Rewriter;
 pub use spool::{BadReplayFrom, Replay, ReplayFrom, Spool, SpoolFull};
 pub use units::{BadUnit, ByteSize, duration_within, parse_duration, show_duration, size_within};
+pub use words::{Word, quoted, split};
 
 use crate::route::{Patterns, RouteKind};
 

@@ -15,7 +15,7 @@ pub(super) struct Args {
 }
 
 /// EX_CONFIG, sysexits.h.
-const BAD_CONFIG: i32 = 78;
+pub(super) const BAD_CONFIG: i32 = 78;
 
 #[expect(clippy::print_stdout, reason = "what was asked for")]
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {

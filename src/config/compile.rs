@@ -11,7 +11,7 @@ use super::state::{self, Taken};
 use super::{
     Config, Input, Instrumentation, ListenAddress, Log, LogFormat, LogLevel, Problems, Supervisor,
 };
-use super::{keys, memory, routes, rules};
+use super::{keys, memory, relay_ng, routes, rules};
 use crate::route::BlockRule;
 use crate::spec::one_line;
 use crate::validate::{Level, LevelM20, Rules};
@@ -89,9 +89,16 @@ pub(super) fn compile(
             format!("expected UTF-8, found the byte {:#04x}", source[at]),
         );
     }
-    let (document, errors) = DeTable::parse_recoverable(&text);
+    // Declared first, since the document will borrow from them.
+    let commands;
+    let (mut document, errors) = DeTable::parse_recoverable(&text);
     for error in &errors {
         report.syntax(error);
+    }
+    if relay_ng::is_its(document.get_ref()) {
+        let machine = relay_ng::Machine::this();
+        commands = relay_ng::commands(document.get_ref(), &machine);
+        relay_ng::translate(&mut report, document.get_mut(), &commands, &machine);
     }
     let root = Section::root(&mut report, document.get_ref(), keys::ROOT);
 

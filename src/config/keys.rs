@@ -15,6 +15,28 @@ pub(super) const ROOT: &[&str] = &[
     "aggregation",
     "route",
 ];
+/// What carbon-relay-ng's file has at its root beside these: `relay_ng` makes Baton's keys of them.
+pub(super) const RELAY_NG: &[&str] = &[
+    "instance",
+    "max_procs",
+    "pid_file",
+    "spool_dir",
+    "log_level",
+    "admin_addr",
+    "http_addr",
+    "listen_addr",
+    "plain_read_timeout",
+    "pickle_addr",
+    "pickle_read_timeout",
+    "validation_level_legacy",
+    "validation_level_m20",
+    "validate_order",
+    "bad_metrics_max_age",
+    "blacklist",
+    "init",
+    "amqp",
+    "routes",
+];
 pub(super) const SUPERVISOR: &[&str] = &["control", "ready_timeout", "probation", "stop_timeout"];
 pub(super) const STATE: &[&str] = &["path", "synchronous", "max_size", "events_kept"];
 pub(super) const LISTEN: &[&str] = &["line", "pickle", "http"];

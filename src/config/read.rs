@@ -175,7 +175,7 @@ impl<'d> Section<'d> {
     }
 }
 
-fn unknown_key(key: &str, known: &[&str], table: &str) -> String {
+pub(super) fn unknown_key(key: &str, known: &[&str], table: &str) -> String {
     if let Some(near) = nearest(key, known) {
         return format!("unknown key: did you mean {near}?");
     }
@@ -198,6 +198,12 @@ pub(super) struct Value<'d> {
 }
 
 impl<'d> Value<'d> {
+    /// A value that stands in no [`Section`].
+    pub(super) fn new(key: impl Into<String>, at: usize, inner: &'d DeValue<'d>) -> Value<'d> {
+        let key = key.into();
+        Value { key, at, inner }
+    }
+
     pub(super) fn refuse(&self, report: &mut Report, message: impl Into<String>) {
         report.problem(self.at, &self.key, message);
     }

@@ -9,13 +9,16 @@ use super::nearest;
 
 /// A word as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Word {
+pub enum Word {
+    /// The first one, or one that is no option.
     Plain(String),
+    /// `key=value`.
+    #[expect(missing_docs, reason = "the names say all")]
     Option { key: String, value: String },
 }
 
 /// Splits a text; an error says what is wrong with the quotes.
-pub(super) fn split(text: &str) -> Result<Vec<Word>, String> {
+pub fn split(text: &str) -> Result<Vec<Word>, String> {
     let mut words = Vec::new();
     let mut rest = text.trim_start_matches(is_blank);
     while !rest.is_empty() {
@@ -32,7 +35,7 @@ pub(super) fn split(text: &str) -> Result<Vec<Word>, String> {
 }
 
 /// A value as [`split`] reads it back.
-pub(super) fn quoted(value: &str) -> Cow<'_, str> {
+pub fn quoted(value: &str) -> Cow<'_, str> {
     if value.is_empty() || value.starts_with('"') || value.contains(is_blank) {
         Cow::Owned(format!("\"{}\"", value.replace('"', "\"\"")))
     } else {

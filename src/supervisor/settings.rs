@@ -54,10 +54,22 @@ impl Settings {
                 probation: time("probation", 5),
                 stop: time("stop_timeout", 20),
             },
-            log_level: get("log", "level").unwrap_or("info").to_owned(),
+            log_level: get("log", "level")
+                .or_else(|| relay_ng_level(&table))
+                .unwrap_or("info")
+                .to_owned(),
             log_format: get("log", "format").unwrap_or("text").to_owned(),
             is_readable,
         }
+    }
+}
+
+/// The level in carbon-relay-ng's file, where it stands at the root.
+fn relay_ng_level(table: &toml::Table) -> Option<&str> {
+    match table.get("log_level")?.as_str()? {
+        "warning" => Some("warn"),
+        "fatal" | "panic" => Some("error"),
+        level => Some(level),
     }
 }
 
@@ -84,6 +96,8 @@ mod tests {
         assert_eq!(settings.control, Path::new("/etc/baton/run/c.sock"));
         assert_eq!(settings.times.probation, Duration::from_millis(100));
         assert_eq!(settings.times.ready, Duration::from_secs(60));
+        let its = Settings::of("log_level = \"warning\"\n", Path::new("/etc/baton"));
+        assert_eq!(its.log_level, "warn");
         let broken = Settings::of("[supervisor\n", Path::new("/etc/baton"));
         assert_eq!(broken.times.stop, Duration::from_secs(20));
     }

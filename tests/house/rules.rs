@@ -71,6 +71,7 @@ pub const ROOMS: &[Room] = &[
     // the drill is a client.
     room(40, "config"),
     room(41, "logging"),
+    room(42, "convert").only(&[]).pure(),
     room(50, "worker"),
     room(50, "supervisor").only(&["handover", "sys", "ledger"]),
     room(50, "drill").only(&["handover", "sys"]),

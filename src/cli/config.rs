@@ -1,0 +1,172 @@
+//! `baton config`: configs for people who move.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+
+use super::check::BAD_CONFIG;
+use super::{absolute, exit_code};
+use crate::config::{self, Config};
+use crate::convert::{self, Converted, Source};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print a config in Baton's canonical form, also that of another relay
+    ///
+    /// Baton's and carbon-relay-ng's files are printed with what differs from the defaults. Of the other relays' what
+    /// has a meaning here is converted; the rest is told, on standard error and at the top of the config.
+    Convert(Convert),
+}
+
+#[derive(Debug, clap::Args)]
+struct Convert {
+    /// Whose file it is
+    #[arg(long, value_name = "RELAY", default_value = "carbon-relay-ng")]
+    from: From,
+    /// The file; - for standard input
+    file: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum From {
+    /// Baton's own, or carbon-relay-ng's
+    CarbonRelayNg,
+    CarbonCRelay,
+    /// Graphite's own relay or aggregator: carbon.conf, with its rules beside it
+    Carbon,
+}
+
+/// No config is larger, and `/dev/zero` is.
+const MAX_SOURCE: u64 = 64 << 20;
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let Command::Convert(args) = &args.command;
+    let source = match args.file.as_os_str() == "-" {
+        true => read(std::io::stdin(), "standard input")?,
+        false => read_file(&args.file)?,
+    };
+    match args.from {
+        From::CarbonRelayNg => canonical(&args.file, &source),
+        From::CarbonCRelay => other(&args.file, &source, convert::carbon_c_relay),
+        From::Carbon => other(&args.file, &source, convert::carbon),
+    }
+}
+
+fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let file = fs::File::open(path)
+        .map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))?;
+    read(file, &path.display().to_string())
+}
+
+fn read(from: impl Read, name: &str) -> anyhow::Result<Vec<u8>> {
+    let mut source = Vec::new();
+    from.take(MAX_SOURCE + 1)
+        .read_to_end(&mut source)
+        .map_err(|error| anyhow::anyhow!("cannot read {name}: {error}"))?;
+    anyhow::ensure!(
+        source.len() as u64 <= MAX_SOURCE,
+        "{name} is larger than 64MiB"
+    );
+    Ok(source)
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn canonical(path: &Path, source: &[u8]) -> anyhow::Result<ExitCode> {
+    match Config::compile(&absolute(path), source) {
+        Ok(config) => {
+            let notes: Vec<String> = config
+                .warnings
+                .iter()
+                .map(|warning| warning.in_file(path))
+                .collect();
+            for note in &notes {
+                eprintln!("{note}");
+            }
+            print!("{}{}", convert::comments(&notes), config::print(&config));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(problems) => {
+            eprintln!("{problems}");
+            Ok(exit_code(BAD_CONFIG))
+        }
+    }
+}
+
+type Converter = fn(&Source, &convert::Load) -> Result<Converted, convert::Unreadable>;
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn other(path: &Path, source: &[u8], converter: Converter) -> anyhow::Result<ExitCode> {
+    // As it was given: notes name files as people do.
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    let source = Source {
+        name: path.display().to_string(),
+        text: String::from_utf8_lossy(source).into_owned(),
+    };
+    let load = |wanted: &str| load(&folder, wanted);
+    match converter(&source, &load) {
+        Ok(converted) => {
+            let notes: Vec<String> = converted.notes.iter().map(ToString::to_string).collect();
+            for note in &notes {
+                eprintln!("{note}");
+            }
+            print!("{}{}", convert::comments(&notes), converted.toml);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(unreadable) => {
+            eprintln!("{unreadable}");
+            Ok(exit_code(BAD_CONFIG))
+        }
+    }
+}
+
+/// The files that a name stands for, relative ones beside the first file; the last part may be a glob.
+fn load(folder: &Path, wanted: &str) -> Result<Vec<Source>, String> {
+    let path = folder.join(wanted);
+    let last = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let paths = match last.contains(['*', '?']) {
+        false => vec![path],
+        true => matching(path.parent().unwrap_or(folder), &last)?,
+    };
+    let read = |path: PathBuf| {
+        let bytes = read_file(&path).map_err(|error| format!("{error:#}"))?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Source {
+            name: path.display().to_string(),
+            text,
+        })
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn matching(folder: &Path, glob: &str) -> Result<Vec<PathBuf>, String> {
+    let pattern = regex::escape(glob).replace(r"\*", ".*").replace(r"\?", ".");
+    let pattern = regex::Regex::new(&format!("^(?s:{pattern})$")).map_err(|e| e.to_string())?;
+    let here = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let entries =
+        fs::read_dir(here).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+    let mut paths = Vec::new();
+    for entry in entries.take(10_000) {
+        let entry = entry.map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+        if pattern.is_match(&entry.file_name().to_string_lossy()) {
+            paths.push(folder.join(entry.file_name()));
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
