@@ -300,9 +300,7 @@ mod tests {
 
     /// Looks up, and keeps what isn't known; whether it was known, and then with what was kept.
     fn pass(memo: &mut Memo, name: &str, decision: &Decision) -> Option<Decision> {
-        let Some(hash) = memo.hash(name.as_bytes()) else {
-            return None;
-        };
+        let hash = memo.hash(name.as_bytes())?;
         let slot = memo.slot(hash);
         match memo.find(name.as_bytes(), hash, slot) {
             Known::As(number) => Some(memo.decision(number).clone()),
