@@ -3,6 +3,7 @@
 pub mod block;
 pub mod choose;
 pub mod decision;
+pub mod entries;
 mod index;
 pub mod literals;
 pub mod matcher;
@@ -11,6 +12,7 @@ pub mod table;
 pub use block::{BadRule, BlockKind, BlockRule};
 pub use choose::{BadMembers, Chooser, Member, Moment};
 pub use decision::{Decision, Fate, Open, Output, Taker};
+pub use entries::{Aggregate, Entries, Rewrite, RouteKind, TableRoute, UnknownKind};
 pub use literals::{Literal, Literals};
 pub use matcher::{BadPattern, Matcher, Patterns, Subject};
-pub use table::{Aggregate, Entries, Rewrite, RouteKind, Scratch, Table, TableRoute, UnknownKind};
+pub use table::{Scratch, Table};

@@ -1,6 +1,6 @@
 //! Which of its destinations a route gives a line to.
 
-use super::table::RouteKind;
+use super::entries::RouteKind;
 
 /// What a choice may depend on beside the name; one for a batch.
 #[derive(Debug, Clone, Copy)]
