@@ -18,7 +18,7 @@ mod placing;
 use std::ops::Range;
 
 use crate::{
-    route::{self, Decision, Fate, Moment, Table, Taker},
+    route::{self, Decision, Fate, Moment, Subject, Table, Taker},
     validate::{Reason, Rules, name},
 };
 pub use gathered::Gathered;
@@ -43,6 +43,8 @@ pub struct Batch {
     waiting: Vec<Waiting>,
     /// Of a line, where routes choose anew for each.
     takers: Vec<Taker>,
+    /// Nothing is remembered, and takers are all there is to decide.
+    is_plain: bool,
     consumed: u64,
     gathered: gathered::List,
     placing: Placing,
@@ -134,6 +136,7 @@ impl Batch {
         self.consumed = 0;
         self.gathered.clear();
         self.memo.begin(terms.table, terms.rules);
+        self.is_plain = terms.table.is_plain() && !self.memo.is_on();
         self.placing.begin(terms.table);
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', input) {
@@ -168,21 +171,15 @@ impl Batch {
             end: text.end as u32,
             lines: 1,
         };
-        if self.memo.is_on() {
-            let hash = self.memo.hash(name);
-            self.waiting.push(Waiting {
-                name: name.len(),
-                came: (range.start as u32, range.end as u32),
-                span,
-                hash,
-                slot: 0,
-            });
-            if self.waiting.len() == GROUP {
-                self.look_up(terms, input);
+        if self.is_plain {
+            self.takers.clear();
+            let name = Subject::new(name);
+            match terms.table.takers(&name, &mut self.room, &mut self.takers) {
+                Some(rule) => self.placing.block(rule),
+                None => self.placing.take(&self.takers, None, span),
             }
             return;
         }
-        decide(terms, name, &mut self.room, &mut self.fresh);
         let line = Waiting {
             name: name.len(),
             came: (range.start as u32, range.end as u32),
@@ -190,7 +187,22 @@ impl Batch {
             hash: None,
             slot: 0,
         };
-        self.take(terms, input, line, None);
+        self.line_of_many_kinds(terms, input, line);
+    }
+
+    /// A line that takes more than a loop over a few rules.
+    #[inline(never)]
+    fn line_of_many_kinds(&mut self, terms: &Terms, input: &[u8], mut line: Waiting) {
+        let name = name_of(&self.scratch, input, &line);
+        if !self.memo.is_on() {
+            decide(terms, name, &mut self.room, &mut self.fresh);
+            return self.take(terms, input, line, None);
+        }
+        line.hash = self.memo.hash(name);
+        self.waiting.push(line);
+        if self.waiting.len() == GROUP {
+            self.look_up(terms, input);
+        }
     }
 
     /// Looks the waiting lines up.
@@ -201,18 +213,8 @@ impl Batch {
         }
         for at in 0..self.waiting.len() {
             let line = self.waiting[at];
-            let Waiting {
-                name: size,
-                span,
-                hash,
-                slot,
-                ..
-            } = line;
-            let from = span.start as usize;
-            let name = match span.changed {
-                true => self.scratch.text(from..from + size),
-                false => &input[from..from + size],
-            };
+            let Waiting { hash, slot, .. } = line;
+            let name = name_of(&self.scratch, input, &line);
             let known = hash.map_or(Known::Skipped, |hash| self.memo.find(name, hash, slot));
             let number = match known {
                 Known::As(number) => Some(number),
@@ -276,10 +278,7 @@ impl Batch {
         }
         let name = match decision.renamed() {
             Some(name) => name,
-            None if span.changed => self
-                .scratch
-                .text(span.start as usize..span.start as usize + old),
-            None => &input[span.start as usize..][..old],
+            None => name_of(&self.scratch, input, &line),
         };
         self.takers.clear();
         self.takers.extend_from_slice(&decision.takers);
@@ -382,5 +381,15 @@ fn decide(terms: &Terms, name: &[u8], room: &mut route::Scratch, decision: &mut 
         && name::check(terms.rules, renamed).is_err()
     {
         decision.refuse();
+    }
+}
+
+/// The name of a line as it came, or as it was put in order.
+#[inline]
+fn name_of<'a>(scratch: &'a Scratch, input: &'a [u8], line: &Waiting) -> &'a [u8] {
+    let range = line.span.start as usize..line.span.start as usize + line.name;
+    match line.span.changed {
+        true => scratch.text(range),
+        false => &input[range],
     }
 }

@@ -3,6 +3,7 @@
 pub mod block;
 pub mod choose;
 pub mod decision;
+pub mod entries;
 pub mod hash;
 mod index;
 mod kind;
@@ -13,8 +14,9 @@ pub mod table;
 pub use block::{BadRule, BlockKind, BlockRule};
 pub use choose::{BadChoice, ChoiceOptions, Chooser, Moment};
 pub use decision::{Decision, Fate, Open, Output, Taker};
+pub use entries::{Aggregate, Entries, Rewrite, TableRoute};
 pub use hash::Member;
 pub use kind::{RouteKind, UnknownKind};
 pub use literals::{Literal, Literals};
 pub use matcher::{BadPattern, Matcher, Patterns, Subject};
-pub use table::{Aggregate, Entries, Rewrite, Scratch, Table, TableRoute};
+pub use table::{Scratch, Table};

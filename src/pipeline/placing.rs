@@ -96,7 +96,12 @@ impl Placing {
         }
         self.routed += 1;
         let is_same = known.is_some() && known == self.run_known || takers == self.run_takers;
-        self.run_known = known;
+        // A number stays with the run as long as its takers do.
+        if known.is_some() {
+            self.run_known = known;
+        } else if !is_same {
+            self.run_known = None;
+        }
         if is_same && self.run.extend(&line) {
             return;
         }

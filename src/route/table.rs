@@ -4,76 +4,15 @@
 //! aggregators, then each route followed by its destinations. With many of them an [`Index`] finds, in one pass over a
 //! name, the few places that it can meet; only those are asked.
 
-use std::sync::Arc;
+mod few;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::block::BlockRule;
-use super::choose::{Chooser, Moment};
+use super::choose::Moment;
 use super::decision::{Decision, Fate, Open, Output, Taker};
+use super::entries::{Entries, TableRoute};
 use super::index::{FoundBy, Index, Search, WORTH_IT};
-use super::literals::Literals;
 use super::matcher::{Matcher, Subject};
-
-/// One route.
-#[derive(Debug, Clone)]
-pub struct TableRoute {
-    /// What it is called.
-    pub key: String,
-    /// How it chooses among its destinations, which are listed in the same order.
-    pub chooser: Chooser,
-    /// Which lines it takes.
-    pub matcher: Matcher,
-    /// Indexes into the list of destinations, each with its own matcher. An index belongs to one route.
-    pub destinations: Vec<(usize, Matcher)>,
-}
-
-impl TableRoute {
-    /// One that gives each of these destinations what it takes.
-    pub fn to_all(key: &str, matcher: Matcher, destinations: Vec<(usize, Matcher)>) -> TableRoute {
-        let members = destinations.iter().map(|(at, _)| *at).collect();
-        TableRoute {
-            key: key.to_owned(),
-            chooser: Chooser::all(members),
-            matcher,
-            destinations,
-        }
-    }
-}
-
-/// A rule that changes names.
-pub trait Rewrite: std::fmt::Debug + Send + Sync {
-    /// Appends the changed name to `to` and returns true, or returns false and appends nothing.
-    fn rewrite(&self, name: &[u8], to: &mut Vec<u8>) -> bool;
-    /// Literals of names that it changes: choices, each enough by itself; none: it is asked about every name.
-    fn literals(&self) -> Vec<Literals>;
-}
-
-/// A rule that gathers lines.
-pub trait Aggregate: std::fmt::Debug + Send + Sync {
-    /// Whether it takes lines of this name; then the name of what it makes of them is appended to `to`.
-    fn output(&self, name: &[u8], to: &mut Vec<u8>) -> bool;
-    /// Whether lines that it takes go no further.
-    fn drops_raw(&self) -> bool;
-    /// Literals of names that it takes, as for [`Rewrite::literals`].
-    fn literals(&self) -> Vec<Literals>;
-}
-
-/// What a table is made of.
-#[derive(Debug, Clone, Default)]
-pub struct Entries {
-    /// Rules that drop a line, asked in this order.
-    pub blocklist: Vec<BlockRule>,
-    /// Rules that change its name, each seeing what the one before left.
-    pub rewriters: Vec<Arc<dyn Rewrite>>,
-    /// Rules that gather it, in this order.
-    pub aggregators: Vec<Arc<dyn Aggregate>>,
-    /// Routes, in the order in which they are asked.
-    pub routes: Vec<TableRoute>,
-    /// Whether only the first route whose matcher accepts a line gets it, whatever its destinations then do.
-    pub first_only: bool,
-    /// How many destinations there are: every index is below it.
-    pub destinations: usize,
-}
 
 /// Blocklist, rewriters, aggregators and routes in force. See the module's text.
 #[derive(Debug)]
@@ -89,6 +28,8 @@ pub struct Table {
     route_at: Vec<u32>,
     plans: Vec<Plan>,
     index: Option<Index>,
+    /// Takers or a rule of the blocklist are all that a decision can come to.
+    is_plain: bool,
     /// All places, for a table without an index.
     all: Vec<u32>,
 }
@@ -107,6 +48,9 @@ struct Plan {
     /// The only destination, if it is always taken.
     only: Option<Taker>,
 }
+
+/// What a choice by the name alone is given.
+const NEVER: Moment = Moment { up: &[], turn: 0 };
 
 /// Room for decisions, used again.
 #[derive(Debug, Default)]
@@ -159,6 +103,8 @@ impl Table {
             route_at,
             plans,
             index: None,
+            is_plain: rewriters == routes
+                && entries.routes.iter().all(|route| route.chooser.is_fixed()),
             entries,
         };
         if table.checks.len() >= WORTH_IT {
@@ -217,6 +163,49 @@ impl Table {
         self.index.as_ref().map_or(0, Index::memory)
     }
 
+    /// Whether [`Table::takers`] says all that there is to decide on a name.
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// Appends who takes lines of this name, or returns the rule of the blocklist that drops them: a decision without
+    /// the ado, for tables that are plain.
+    #[inline]
+    pub fn takers(
+        &self,
+        name: &Subject,
+        scratch: &mut Scratch,
+        takers: &mut Vec<Taker>,
+    ) -> Option<usize> {
+        if self.index.is_none() {
+            return self.takers_of_few(name, scratch, takers);
+        }
+        let Scratch {
+            search,
+            accepting,
+            chosen,
+            ..
+        } = scratch;
+        let mut found = self.find(name.name(), search);
+        let rules = split(&mut found, self.rewriters).iter();
+        let mut rules = rules.filter(|place| self.checks[**place as usize].accepts(name));
+        if let Some(rule) = rules.next() {
+            return Some(*rule as usize);
+        }
+        let open = &mut Vec::new();
+        self.route(
+            found,
+            name,
+            &mut Room {
+                accepting,
+                chosen,
+                takers,
+                open,
+            },
+        );
+        None
+    }
+
     /// Decides what becomes of lines of this name. A rewritten name longer than `longest` bytes is refused; whether it
     /// is valid in other ways is for the caller to see.
     #[inline]
@@ -244,12 +233,22 @@ impl Table {
             decision.fate = Fate::Blocked(*rule as usize);
             return;
         }
-        let mut room = Room { accepting, chosen };
+        let mut subject = subject;
         if found.first().is_some_and(|place| *place < self.routes) {
-            self.change_and_gather(name, longest, search, (renamed, next), &mut room, decision);
-        } else {
-            self.route(found, &subject, &mut room, decision);
+            found = self.change_and_gather(name, longest, search, (&mut *renamed, next), decision);
+            subject = Subject::new(renamed);
         }
+        let Decision { takers, open, .. } = decision;
+        self.route(
+            found,
+            &subject,
+            &mut Room {
+                accepting,
+                chosen,
+                takers,
+                open,
+            },
+        );
     }
 
     /// The places that a name can meet, ascending.
@@ -264,22 +263,22 @@ impl Table {
         }
     }
 
-    /// From the rewriters on, for a name that has to do with one of them or with an aggregator.
-    fn change_and_gather(
-        &self,
+    /// Rewriters and aggregators, for a name that has to do with one of them. What routes then see is in `renamed`; returns
+    /// the places of those that it can meet.
+    fn change_and_gather<'a>(
+        &'a self,
         name: &[u8],
         longest: usize,
-        search: &mut Search,
+        search: &'a mut Search,
         (renamed, next): (&mut Vec<u8>, &mut Vec<u8>),
-        room: &mut Room,
         decision: &mut Decision,
-    ) {
+    ) -> &'a [u32] {
         renamed.clear();
         renamed.extend_from_slice(name);
         let mut changed = false;
         let mut from = self.rewriters;
         // A rewriter sees the name that the one before left: after a change the rest is found anew.
-        let mut found = loop {
+        loop {
             let mut found = self.find(renamed, search);
             split(&mut found, from);
             let mut candidates = split(&mut found, self.aggregators).iter();
@@ -289,14 +288,17 @@ impl Table {
                 rule.rewrite(renamed, next) && next != renamed
             });
             let Some(place) = rule else {
-                break found;
+                break;
             };
             if next.is_empty() || next.len() > longest {
-                return decision.refuse();
+                decision.refuse();
+                return &[];
             }
             std::mem::swap(renamed, next);
             (changed, from) = (true, place + 1);
-        };
+        }
+        let mut found = self.find(renamed, search);
+        split(&mut found, self.aggregators);
         if changed {
             decision.text.extend_from_slice(renamed);
             decision.renamed = 0..renamed.len();
@@ -315,15 +317,15 @@ impl Table {
             });
             if rule.drops_raw() {
                 decision.fate = Fate::Consumed;
-                return;
+                return &[];
             }
         }
-        self.route(found, &Subject::new(renamed), room, decision);
+        found
     }
 
     /// Asks the routes that were found, whose destinations follow each.
     #[inline]
-    fn route(&self, mut found: &[u32], name: &Subject, room: &mut Room, decision: &mut Decision) {
+    fn route(&self, mut found: &[u32], name: &Subject, room: &mut Room) {
         while let Some((&place, rest)) = found.split_first() {
             found = rest;
             let index = self.route_at[(place - self.routes) as usize] as usize;
@@ -333,9 +335,9 @@ impl Table {
                 continue;
             }
             if let Some(taker) = plan.only {
-                decision.takers.push(taker);
+                room.takers.push(taker);
             } else {
-                self.gather(index, split(&mut found, plan.end), name, room, decision);
+                self.gather(index, split(&mut found, plan.end), name, room);
             }
             if self.entries.first_only {
                 return;
@@ -343,14 +345,7 @@ impl Table {
         }
     }
 
-    fn gather(
-        &self,
-        index: usize,
-        members: &[u32],
-        name: &Subject,
-        room: &mut Room,
-        decision: &mut Decision,
-    ) {
+    fn gather(&self, index: usize, members: &[u32], name: &Subject, room: &mut Room) {
         let plan = &self.plans[index];
         let accepting = &mut *room.accepting;
         accepting.clear();
@@ -365,17 +360,16 @@ impl Table {
             return;
         }
         if plan.is_fixed {
-            const NEVER: Moment = Moment { up: &[], turn: 0 };
             self.choose(
                 index,
                 accepting,
                 name.name(),
                 &NEVER,
                 room.chosen,
-                &mut decision.takers,
+                room.takers,
             );
         } else {
-            decision.open.push(Open {
+            room.open.push(Open {
                 route: index,
                 accepting: accepting.clone(),
             });
@@ -430,10 +424,12 @@ impl Table {
     }
 }
 
-/// What [`Table::route`] needs of the scratch.
+/// What [`Table::route`] needs of the scratch, and where it puts what it finds.
 struct Room<'a> {
     accepting: &'a mut Vec<usize>,
     chosen: &'a mut Vec<usize>,
+    takers: &'a mut Vec<Taker>,
+    open: &'a mut Vec<Open>,
 }
 
 /// Takes the places below `end` off the front of an ascending list.

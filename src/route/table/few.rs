@@ -1,0 +1,59 @@
+//! Tables of a few rules.
+
+use super::{NEVER, Scratch, Table};
+use crate::route::decision::Taker;
+use crate::route::matcher::Subject;
+
+impl Table {
+    /// A plain loop: what is fastest for a few rules, and nothing is faster for one.
+    #[inline]
+    pub(super) fn takers_of_few(
+        &self,
+        name: &Subject,
+        scratch: &mut Scratch,
+        takers: &mut Vec<Taker>,
+    ) -> Option<usize> {
+        let blocked = self
+            .entries
+            .blocklist
+            .iter()
+            .position(|rule| rule.matcher().accepts(name));
+        if blocked.is_some() {
+            return blocked;
+        }
+        for (index, (route, plan)) in self.entries.routes.iter().zip(&self.plans).enumerate() {
+            if !route.matcher.accepts(name) {
+                continue;
+            }
+            match plan.only {
+                Some(taker) => takers.push(taker),
+                None => self.takers_of_route(index, name, scratch, takers),
+            }
+            if self.entries.first_only {
+                break;
+            }
+        }
+        None
+    }
+
+    fn takers_of_route(
+        &self,
+        index: usize,
+        name: &Subject,
+        scratch: &mut Scratch,
+        takers: &mut Vec<Taker>,
+    ) {
+        let destinations = self.entries.routes[index].destinations.iter().enumerate();
+        let accepting = destinations
+            .filter(|(_, (_, matcher))| matcher.accepts(name))
+            .map(|(at, _)| at);
+        scratch.accepting.clear();
+        scratch.accepting.extend(accepting);
+        let Scratch {
+            accepting, chosen, ..
+        } = scratch;
+        if !accepting.is_empty() {
+            self.choose(index, accepting, name.name(), &NEVER, chosen, takers);
+        }
+    }
+}
