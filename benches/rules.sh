@@ -1,0 +1,89 @@
+#!/bin/bash
+# CPU seconds of the whole relay per million lines, with 1,000 rules and with one, in turn: the rules are a blocklist that
+# blocks other hosts, before one route that takes all. (A thousand routes have a thousand destinations, and what those cost
+# isn't matching: `cargo bench --bench table` has that without the sending.) Names that come again (100,000), and once.
+#
+#     cargo build --release && benches/rules.sh [ROUNDS] [MILLION_LINES]
+#
+# Needs socat and two cores. BATON names the binary. The sink is another Baton, without routes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+rounds=${1:-3} million=${2:-2}
+baton=${BATON:-$PWD/target/release/baton}
+folder=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"' EXIT
+in=29741 sink=29742 page=29743
+
+wait_for() { until eval "$1"; do sleep 0.02; done; }
+listens() { ss -Hltn "sport = :$1" | grep -q .; }
+cpu_of() { awk '{print ($14 + $15 + $16 + $17) / 100}' "/proc/$1/stat"; }
+worker_of() { local pid; pid=$(cat "/proc/$1/task/$1/children"); echo "${pid// /}"; }
+
+head_of() { # IN
+    printf '[supervisor]\ncontrol = "unix:control-%s.sock"\n[state]\npath = "%s.db"\n[log]\nlevel = "error"\n' "$1" "$1"
+    printf '[instrumentation]\ninterval = "0s"\n[listen]\nline = ["tcp://127.0.0.1:%s"]\n' "$1"
+}
+rules() { # KIND: of a thousand hosts, g000 to g999
+    awk -v kind="$1" 'BEGIN {
+        printf "blocklist = ["
+        for (i = 0; kind != "one" && i < 1000; i++) {
+            host = sprintf("g%03d", i)
+            what = kind == "mixed" ? substr("prefixsub   regex ", i % 3 * 6 + 1, 6) : kind
+            sub(/ +$/, "", what)
+            if (what == "prefix") printf "\"prefix servers.%s.\",\n", host
+            if (what == "sub") printf "\"sub .%s.\",\n", host
+            if (what == "regex") printf "\"regex ^servers\\\\.%s\\\\.[^.]+\\\\.(user|system)\",\n", host
+        }
+        print "]"
+    }'
+}
+route="[[route]]
+key = \"all\"
+destinations = [\"127.0.0.1:$sink full=block\"]"
+for kind in one prefix sub regex mixed; do
+    { rules $kind; head_of $in; echo "$route"; } > "$folder/$kind.toml"
+done
+{ head_of $sink; printf 'http = ["tcp://127.0.0.1:%s"]\n' $page; } > "$folder/sink.toml"
+
+# Ten neighbouring lines a host, as its agent sends them.
+lines=$((million * 1000000 / 2))
+awk -v n="$lines" 'BEGIN { for (i = 0; i < n; i++) {
+    printf "servers.h%03d.cpu%d.user.%02d 1 1790000000\n", int(i / 10) % 1000, i % 10, int(i / 10000) % 10 } }' > "$folder/again"
+awk -v n="$lines" 'BEGIN { for (i = 0; i < n; i++) {
+    printf "servers.h%03d.cpu%d.user.%07d 1 1790000000\n", int(i / 10) % 1000, i % 10, i } }' > "$folder/once"
+
+came() { exec 3<>"/dev/tcp/127.0.0.1/$page"; printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3; awk '/^baton_lines_in_total/ {n += $2} END {print n + 0}' <&3; }
+
+for ((r = 1; r <= rounds; r++)); do
+    for kind in one prefix sub regex mixed; do
+        for names in again once; do
+            "$baton" run --config "$folder/sink.toml" 2>/dev/null & far=$!
+            wait_for "listens $page && listens $sink"
+            "$baton" run --config "$folder/$kind.toml" 2>/dev/null & relay=$!
+            wait_for "listens $in"
+            senders=()
+            for what in $names $names; do
+                [[ $what == again || ${#senders[@]} == 0 ]] || what=other
+                # No name of the one connection comes on the other.
+                [[ $what == other && ! -e "$folder/other" ]] && sed 's/user/system/' "$folder/once" > "$folder/other"
+                socat -u -b262144 "OPEN:$folder/$what" "TCP:127.0.0.1:$in" & senders+=($!)
+            done
+            wait "${senders[@]}"
+            wait_for "(( \$(came) >= lines * 2 ))"
+            cpu=$(cpu_of "$(worker_of $relay)")
+            kill $relay $far
+            wait $relay $far 2>/dev/null || true
+            rm -f "$folder"/*.db*
+            awk -v c="$cpu" -v m="$million" -v k="$kind" -v n="$names" \
+                'BEGIN {printf "%-7s %-6s %.3f s per million lines\n", k, n, c / m}' | tee -a "$folder/results"
+        done
+    done
+done
+median() { awk -v k="$1" -v n="$2" '$1 == k && $2 == n {print $3}' "$folder/results" | sort -n | awk '{a[NR] = $1} END {print a[int((NR + 1) / 2)]}'; }
+for names in again once; do
+    base=$(median one $names)
+    for kind in prefix sub regex mixed; do
+        awk -v v="$(median $kind $names)" -v b="$base" -v k="$kind" -v n="$names" \
+            'BEGIN {printf "names that come %s: 1,000 %s rules %.3f s, one rule %.3f s: %.2f times\n", n, k, v, b, v / b}'
+    done
+done
