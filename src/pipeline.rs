@@ -172,13 +172,13 @@ impl Batch {
             lines: 1,
         };
         if self.is_plain {
-            self.takers.clear();
             let name = Subject::new(name);
-            match terms.table.takers(&name, &mut self.room, &mut self.takers) {
-                Some(rule) => self.placing.block(rule),
-                None => self.placing.take(&self.takers, None, span),
-            }
-            return;
+            return place(
+                terms,
+                &name,
+                span,
+                (&mut self.room, &mut self.takers, &mut self.placing),
+            );
         }
         let line = Waiting {
             name: name.len(),
@@ -198,9 +198,22 @@ impl Batch {
             decide(terms, name, &mut self.room, &mut self.fresh);
             return self.take(terms, input, line, None);
         }
+        // Only while none waits: lines are taken in the order in which they came.
+        if self.waiting.is_empty()
+            && let Some(number) = self.memo.follow(name)
+        {
+            return self.take(terms, input, line, Some(number));
+        }
         line.hash = self.memo.hash(name);
+        // The many that aren't in the sample.
+        if line.hash.is_none() && self.waiting.is_empty() && terms.table.is_plain() {
+            let (name, span) = (Subject::new(name), line.span);
+            let room = (&mut self.room, &mut self.takers, &mut self.placing);
+            return place(terms, &name, span, room);
+        }
         self.waiting.push(line);
-        if self.waiting.len() == GROUP {
+        // Nor do those behind one in the sample wait for it.
+        if self.waiting.len() == GROUP || self.memo.is_sampling() {
             self.look_up(terms, input);
         }
     }
@@ -368,6 +381,21 @@ impl Batch {
         } else {
             &input[range]
         }
+    }
+}
+
+/// Decides on a name by a plain table, and places its line.
+#[inline]
+fn place(
+    terms: &Terms,
+    name: &Subject,
+    span: Span,
+    (room, takers, placing): (&mut route::Scratch, &mut Vec<Taker>, &mut Placing),
+) {
+    takers.clear();
+    match terms.table.takers(name, room, takers) {
+        Some(rule) => placing.block(rule),
+        None => placing.take(takers, None, span),
     }
 }
 

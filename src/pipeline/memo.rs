@@ -2,7 +2,8 @@
 //!
 //! Bounded, whoever sends whatever, and it forgets everything when it is full. A lookup that has to wait for memory would
 //! cost more than to decide anew; so slots are four bytes, and lines are looked up in groups, whose waits overlap. Names
-//! lie in the order in which they came first, in which they will most likely come again.
+//! lie in the order in which they came first, in which they will most likely come again: so first it is seen whether a
+//! name is the one behind the last that was found, which takes no hash and reads memory straight on.
 //!
 //! When names hardly ever come twice, to look them up and to keep them is work for nothing; then only a sample of them is,
 //! until it shows that they come again.
@@ -30,7 +31,7 @@ const PLACE_BITS: u32 = (ENTRIES / UNIT).trailing_zeros();
 /// One name in so many is looked up while names hardly come twice.
 const SAMPLE: u64 = 16;
 /// So many more misses than hits, and they do.
-const CREDIT: u32 = 1 << 18;
+const CREDIT: u32 = 1 << 17;
 /// Lookups of a sample, after which it is judged.
 const LOOK: u32 = 512;
 
@@ -50,6 +51,8 @@ pub(super) struct Memo {
     by_hash: HashMap<u64, u32, RandomState>,
     decision_bytes: usize,
     pace: Pace,
+    /// Behind the entry that was found last, in units.
+    next: u32,
     next_victim: usize,
     /// How often everything was forgotten.
     forgotten: u32,
@@ -113,6 +116,7 @@ impl Memo {
         self.buckets.resize(BUCKETS, Bucket::default());
         self.entries.clear();
         self.entries.resize(UNIT, 0);
+        self.next = 0;
         self.decisions.clear();
         self.by_hash.clear();
         self.decision_bytes = 0;
@@ -130,10 +134,33 @@ impl Memo {
         u64::from(self.forgotten) << 32 | u64::from(number)
     }
 
+    /// The number of its decision, if the name is the one that came next when it was first seen.
+    #[inline]
+    pub(super) fn follow(&mut self, name: &[u8]) -> Option<u32> {
+        let number = self.entry(self.next, name)?;
+        self.go_behind(self.next, name);
+        self.pace.note(true);
+        Some(number)
+    }
+
+    /// The name was found in this slot's entry: most likely the one behind comes next. A name that isn't known changes nothing, since
+    /// what it came before then most likely still follows.
+    #[inline]
+    fn go_behind(&mut self, slot: u32, name: &[u8]) {
+        let place = slot & ((1 << PLACE_BITS) - 1);
+        self.next = place + 1 + name.len().div_ceil(UNIT) as u32;
+    }
+
+    /// Whether only a sample of the names is looked up.
+    #[inline]
+    pub(super) fn is_sampling(&self) -> bool {
+        matches!(self.pace, Pace::Sample { .. })
+    }
+
     /// The hash of a name; `None`: it isn't to be looked up.
     #[inline]
     pub(super) fn hash(&self, name: &[u8]) -> Option<u64> {
-        if name.len() > LONGEST || matches!(self.pace, Pace::Sample { .. }) && !is_sampled(name) {
+        if name.len() > LONGEST || self.is_sampling() && !is_sampled(name) {
             return None;
         }
         let mut hasher = self.hasher.build_hasher();
@@ -158,7 +185,10 @@ impl Memo {
     #[inline]
     pub(super) fn find(&mut self, name: &[u8], hash: u64, slot: u32) -> Known {
         let known = match self.entry(slot, name) {
-            Some(number) => Known::As(number),
+            Some(number) => {
+                self.go_behind(slot, name);
+                Known::As(number)
+            }
             None => self.find_slowly(name, hash),
         };
         self.pace.note(known != Known::Not(hash));
