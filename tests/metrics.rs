@@ -309,6 +309,7 @@ fn assert_passes_strict_validation(text: &str) -> Result<(), TestCaseError> {
         rules: &rules,
         now: NOW,
         moment,
+        order: None,
     };
     batch.run(&terms, text.as_bytes());
     let rejected = batch
