@@ -289,10 +289,12 @@ impl Aggregating {
         self.lock().windows.save(to)
     }
 
-    /// How many windows are open, and how many points are in them.
+    /// How many windows are open, and how many points are in them or in those whose lines wait.
     pub fn open(&self) -> (usize, u64) {
         let inner = self.lock();
-        (inner.windows.len(), inner.windows.points())
+        let waiting = inner.due.iter().flat_map(|due| &due.tallies);
+        let waiting: u64 = waiting.map(|tally| tally.points).sum();
+        (inner.windows.len(), inner.windows.points() + waiting)
     }
 }
 

@@ -11,7 +11,7 @@ use super::relay::{Relay, lock};
 use crate::admin::samples::samples;
 use crate::admin::view::{
     AggregationView, DestinationView, ListenerView, OrphanView, RouteView, RuleView, SpoolView,
-    StateView, Totals, View,
+    StateView, Totals, View, WindowsView,
 };
 use crate::aggregate::{Refused, Rule};
 use crate::destination::Destination;
@@ -65,7 +65,7 @@ pub(super) fn view(relay: &Relay) -> View {
         serving: relay.serving.load(Ordering::SeqCst),
         blocklist: blocklist.collect(),
         aggregations: aggregations(relay),
-        held: relay.gathering.is_held(),
+        windows: windows(relay),
         routes: routes.collect(),
         destinations,
         listeners,
@@ -74,11 +74,23 @@ pub(super) fn view(relay: &Relay) -> View {
     }
 }
 
+fn windows(relay: &Relay) -> WindowsView {
+    let intake = &relay.inputs.intake;
+    let (open, points) = intake.windows.open();
+    let (order_names, order_forgotten) = intake.order.get().map_or((0, 0), |order| order.known());
+    WindowsView {
+        open: open as u64,
+        points,
+        held: relay.gathering.is_held(),
+        order_names: order_names as u64,
+        order_forgotten,
+    }
+}
+
 fn aggregations(relay: &Relay) -> Vec<AggregationView> {
     let snapshot = relay.inputs.intake.snapshot.load();
     let windows = &relay.inputs.intake.windows;
     let open = windows.open_of(&snapshot.aggregations);
-    let points = windows.points_of(&snapshot.aggregations);
     let rules = snapshot.aggregations.iter();
     let rules = rules.zip(&snapshot.aggregation_counts);
     let view = |(at, (rule, object)): (usize, (&Rule, &Object))| {
@@ -88,6 +100,8 @@ fn aggregations(relay: &Relay) -> Vec<AggregationView> {
             .map(|reason| (reason.as_str(), total(reason.into())));
         AggregationView {
             aggregation: rule.text.clone(),
+            open_points: (total(Count::Lines) + total(Count::Restored))
+                .saturating_sub(total(Count::Flushed) + total(Count::Lost)),
             points: total(Count::Lines),
             refused: refused.filter(|(_, points)| *points > 0).collect(),
             restored: total(Count::Restored),
@@ -96,7 +110,6 @@ fn aggregations(relay: &Relay) -> Vec<AggregationView> {
             windows: total(Count::Windows),
             lines_out: total(Count::Out),
             open_windows: open[at] as u64,
-            open_points: points[at],
         }
     };
     rules.enumerate().map(view).collect()
