@@ -66,36 +66,29 @@ impl Due {
     }
 
     fn print(&mut self, window: Closed) {
-        let rule = window.rule();
-        let at = self.tallies.iter().position(|tally| tally.rule == rule);
-        let at = at.unwrap_or_else(|| {
-            self.tallies.push(Tally {
-                rule,
-                ..Tally::default()
-            });
-            self.tallies.len() - 1
-        });
-        let tally = &mut self.tallies[at];
-        tally.windows += 1;
-        tally.points += window.points();
         self.newest = self.newest.max(window.timestamp());
-        tally.lines += window.print(&mut self.lines);
+        let (rule, points) = (window.rule(), window.points());
+        let lines = window.print(&mut self.lines);
+        self.add(&Tally {
+            rule,
+            windows: 1,
+            points,
+            lines,
+        });
     }
-}
 
-/// A point that a rule takes, on its way into a window.
-#[derive(Debug, Clone, Copy)]
-pub struct Point<'a> {
-    /// The rule.
-    pub rule: &'a Rule,
-    /// Its number, for whoever is told what became of the point.
-    pub number: usize,
-    /// What the point is called from here on.
-    pub output: &'a [u8],
-    /// Its value.
-    pub value: f64,
-    /// In seconds since 1970.
-    pub timestamp: u32,
+    /// Each rule has one.
+    fn add(&mut self, part: &Tally) {
+        let mut tallies = self.tallies.iter_mut();
+        match tallies.find(|tally| tally.rule == part.rule) {
+            Some(tally) => {
+                tally.windows += part.windows;
+                tally.points += part.points;
+                tally.lines += part.lines;
+            }
+            None => self.tallies.push(*part),
+        }
+    }
 }
 
 impl Aggregating {
@@ -263,7 +256,7 @@ impl Aggregating {
         let waiting = &mut self.lock().due;
         if let Some(later) = waiting.take() {
             due.lines.extend_from_slice(&later.lines);
-            due.tallies.extend_from_slice(&later.tallies);
+            later.tallies.iter().for_each(|tally| due.add(tally));
             due.through = later.through;
             due.newest = later.newest;
         }
