@@ -91,6 +91,21 @@ impl Due {
     }
 }
 
+/// A point that a rule takes, on its way into a window.
+#[derive(Debug, Clone, Copy)]
+pub struct Point<'a> {
+    /// The rule.
+    pub rule: &'a Rule,
+    /// Its number, for whoever is told what became of the point.
+    pub number: usize,
+    /// What the point is called from here on.
+    pub output: &'a [u8],
+    /// Its value.
+    pub value: f64,
+    /// In seconds since 1970.
+    pub timestamp: u32,
+}
+
 impl Aggregating {
     /// Without windows. Those of a successor are held.
     pub fn new(limits: Limits, is_successor: bool) -> Aggregating {
