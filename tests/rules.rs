@@ -7,6 +7,9 @@ mod lives;
 #[path = "inputs/relay.rs"]
 #[expect(dead_code, reason = "each of the test programs uses a part of it")]
 mod relay;
+#[path = "routes/store.rs"]
+#[expect(dead_code, reason = "each of the test programs uses a part of it")]
+mod store;
 #[path = "rules/walk.rs"]
 mod walk;
 

@@ -2,7 +2,12 @@
 
 use std::fmt::Write as _;
 
+use baton::drill::Status;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::relay::{Config, LIMIT, Relay, wait_for};
+use crate::store::Store;
 use crate::{config, now, out, sums, wait_released};
 
 const SUM: &str = r#"
@@ -54,7 +59,7 @@ fn case_29_twenty_restarts_change_no_aggregate() {
         relay.send(&text);
         relay.reconfigure(&again(&config, restart));
     }
-    let done = |status: &baton::drill::Status| sums(status, "open_points") == 0;
+    let done = |status: &Status| sums(status, "open_points") == 0;
     let status = relay.wait("the windows", done);
     assert_eq!(
         (sums(&status, "points"), sums(&status, "refused")),
@@ -121,11 +126,7 @@ fn case_29_windows_that_die_with_a_worker_are_counted() {
     relay.send(format!("in.a 1 {n}\nin.b 2 {n}\nmany.x 5 {n}\n", n = now()));
     relay.wait_done(3);
     let pid = relay.status().worker_pid().unwrap();
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(pid),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     let status = relay.wait("the loss to be counted", |status| {
         status.worker_pid().is_some_and(|new| new != pid) && sums(status, "lost_points") == 3
     });
@@ -137,6 +138,154 @@ fn case_29_windows_that_die_with_a_worker_are_counted() {
             .iter()
             .any(|line| line.starts_with("sum.a 7 "))
     });
+    relay.check_books();
+}
+
+/// Begins a restart; returns who served before and who serves now, whose probation it is.
+fn probation(relay: &mut Relay) -> (i32, i32) {
+    let old = relay.status().worker_pid().unwrap();
+    relay.instance.signal(Signal::SIGHUP).unwrap();
+    let status = relay.wait("the successor", |status| {
+        status.text("/supervisor/state") == Some("probation")
+            && status.worker_pid().is_some_and(|new| new != old)
+            && status.document()["worker"]["windows"]["held"] == false
+    });
+    (old, status.worker_pid().unwrap())
+}
+
+fn roll_back(relay: &mut Relay, old: i32, new: i32) {
+    kill(Pid::from_raw(new), Signal::SIGKILL).unwrap();
+    relay.wait("the old worker", |status| {
+        status.is_serving() && status.worker_pid() == Some(old)
+    });
+}
+
+fn long_probation(wait: u32) -> Config {
+    Config {
+        supervisor: "probation = \"60s\"".to_owned(),
+        ..sum(wait)
+    }
+}
+
+#[test]
+fn case_29_after_a_roll_back_what_the_successor_took_in_is_lost_and_counted() {
+    let mut relay = Relay::start(&long_probation(8));
+    let at = now();
+    relay.send(format!("in.a 1 {at}\nin.b 1 {at}\n"));
+    relay.wait_done(2);
+    let (old, new) = probation(&mut relay);
+    relay.send(format!("in.a 2 {at}\nin.c 2 {at}\nin.c 2 {at}\n"));
+    relay.wait_done(5);
+    roll_back(&mut relay, old, new);
+    let lost = |status: &Status| sums(status, "lost_points") == 3;
+    relay.wait("the loss to be counted", lost);
+    let made = out(&relay, 2);
+    assert_eq!(made, [format!("sum.a 1 {at}"), format!("sum.b 1 {at}")]);
+    let status = relay.wait("the windows", |status| sums(status, "open_points") == 0);
+    assert_eq!((sums(&status, "points"), sums(&status, "flushed")), (5, 2));
+    relay.check_books();
+}
+
+#[test]
+fn case_29_after_a_roll_back_what_the_successor_closed_is_not_closed_again() {
+    let store = Store::start();
+    let config = long_probation(4);
+    let config = Config {
+        routes: config
+            .routes
+            .replace("file:out id=out", &format!("{} id=out", store.address)),
+        ..config
+    };
+    let mut relay = Relay::start(&config);
+    let at = now();
+    relay.send(format!("in.a 1 {at}\n"));
+    relay.wait_done(1);
+    let (old, new) = probation(&mut relay);
+    store.wait_lines(1);
+    relay.wait("the line to be acknowledged", |status| {
+        sums(status, "flushed") == 1 && status.of_destination("out", "acknowledged") == Some(1)
+    });
+    roll_back(&mut relay, old, new);
+    // Here the old one closes windows again.
+    let later = now();
+    relay.send(format!("in.b 1 {later}\n"));
+    store.wait_lines(2);
+    let made = [format!("sum.a 1 {at}"), format!("sum.b 1 {later}")];
+    assert_eq!(store.lines(), made);
+    let status = relay.wait("the windows", |status| sums(status, "open_points") == 0);
+    assert_eq!(
+        (sums(&status, "flushed"), sums(&status, "lost_points")),
+        (2, 0)
+    );
+    relay.check_books();
+}
+
+/// The old worker dies when it is asked for its windows.
+#[test]
+fn case_29_windows_that_the_old_worker_cannot_pass_are_counted() {
+    let faults = tempfile::NamedTempFile::new().unwrap();
+    let config = sum(20);
+    let mut relay = Relay::set_up(&config, |setup| {
+        setup.env("BATON_FAULTS", faults.path().to_str().unwrap())
+    });
+    relay.send(format!("in.a 1 {}\n", now()));
+    relay.wait_done(1);
+    std::fs::write(faults.path(), "on-pass-windows exit\n").unwrap();
+    relay.reconfigure(&again(&config, 1));
+    let status = relay.wait("the loss to be counted", |status| {
+        sums(status, "lost_points") == 1
+    });
+    assert_eq!(status.document()["worker"]["windows"]["held"], false);
+    relay.check_books();
+}
+
+#[test]
+fn case_29_lines_wait_for_room_and_for_a_successor() {
+    let store = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = store.local_addr().unwrap();
+    drop(store);
+    let rules = "[[aggregation]]\nfunction = \"sum\"\nregex = '^in\\.(\\w+)'\nformat = \"sum.$1\"\ninterval = 1\nwait = 2\ndropRaw = true\n";
+    let config = Config {
+        routes: format!(
+            "{rules}[[route]]\nkey = \"all\"\ndestinations = [\"{address} id=s full=block queue=1MiB reconnect=100ms\"]\n"
+        ),
+        ..Config::default()
+    };
+    let mut relay = Relay::start(&config);
+    let mut text = String::new();
+    for name in 0..100_000 {
+        writeln!(text, "in.n{name:06} 1 {}", now()).unwrap();
+    }
+    relay.send(&text);
+    // Far more than the queue has room for.
+    relay.wait("some windows to be closed", |status| {
+        sums(status, "flushed") > 0
+    });
+    relay.reconfigure(&again(&config, 1));
+    let status = wait_released(&mut relay);
+    assert!(sums(&status, "open_points") > 0);
+    let listener = std::net::TcpListener::bind(address).unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    let reader = std::thread::spawn(move || {
+        let (mut text, mut buffer) = (Vec::new(), [0; 1 << 14]);
+        while memchr::memchr_iter(b'\n', &text).count() < 100_000 {
+            let n = std::io::Read::read(&mut stream, &mut buffer).unwrap();
+            assert!(n > 0);
+            text.extend_from_slice(&buffer[..n]);
+        }
+        (text, stream)
+    });
+    let (text, _stream) = reader.join().unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines.dedup();
+    assert_eq!(lines.len(), 100_000);
+    let status = relay.wait("the windows", |status| sums(status, "open_points") == 0);
+    assert_eq!(
+        (sums(&status, "flushed"), sums(&status, "lost_points")),
+        (100_000, 0)
+    );
     relay.check_books();
 }
 
