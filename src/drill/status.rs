@@ -105,12 +105,12 @@ impl Status {
             }
             booked += part(aggregation, "open_points");
         }
-        if let Some(windows) = worker.get("windows") {
-            if part(windows, "points") != booked {
-                wrong.push(format!(
-                    "points in windows: {booked} by the books, {windows}"
-                ));
-            }
+        if let Some(windows) = worker.get("windows")
+            && part(windows, "points") != booked
+        {
+            wrong.push(format!(
+                "points in windows: {booked} by the books, {windows}"
+            ));
         }
         if given != part(totals, "copies") {
             wrong.push(format!("given = copies: {given} and {totals}"));

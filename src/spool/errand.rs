@@ -57,12 +57,15 @@ pub enum Errand {
         bytes: Vec<u8>,
     },
     /// Reads what was kept: each with what it is known by. Tells how many.
-    Recall(Arc<Mutex<Vec<(String, Vec<u8>)>>>),
+    Recall(Arc<Mutex<Kept>>),
     /// Forgets what was kept under these names.
     Forget(Vec<String>),
     /// Notes which workers there were.
     Generations(Vec<Generation>),
 }
+
+/// Aggregation windows that stops have kept, each with what they are known by.
+pub type Kept = Vec<(String, Vec<u8>)>;
 
 /// How many lines it was about, or why it wasn't done.
 pub type Done = Result<u64, String>;

@@ -1,6 +1,10 @@
 //! What becomes of a line on its way.
 
-use crate::relay::Relay;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use crate::relay::{Config, Relay, hang_up};
+use crate::store::Store;
 use crate::{config, now, out, sums};
 
 #[test]
@@ -26,7 +30,7 @@ old = "kept"
 new = "lost"
 not = "really"
 "#;
-    let config = crate::relay::Config {
+    let config = Config {
         top: rules.lines().nth(1).unwrap().to_owned(),
         ..config(&rules.lines().skip(2).collect::<Vec<_>>().join("\n"))
     };
@@ -157,7 +161,7 @@ format = "again"
 interval = 1
 wait = 2
 "#;
-    let config = crate::relay::Config {
+    let config = Config {
         top: "blocklist = [\"prefix blocked.\"]\n".to_owned(),
         ..config(rules)
     };
@@ -187,7 +191,7 @@ wait = 2
 
 #[test]
 fn case_12_points_that_are_not_newer_are_refused_also_after_restarts() {
-    let order = |names: &str| crate::relay::Config {
+    let order = |names: &str| Config {
         supervisor: format!("[validation]\norder = true\n{names}"),
         ..config("")
     };
@@ -208,5 +212,45 @@ fn case_12_points_that_are_not_newer_are_refused_also_after_restarts() {
     );
     let rejected = &status.document()["worker"]["totals"]["rejected"];
     assert_eq!(rejected["order"], 8);
+    relay.check_books();
+}
+
+/// A queue that blocks has no room: the batch is turned back, and comes again.
+#[test]
+fn case_12_points_that_wait_for_room_are_not_refused_when_it_is_their_turn() {
+    const LINES: u64 = 100_000;
+    let store = Store::down();
+    let address = store.address;
+    let mut relay = Relay::start(&Config {
+        supervisor: "[validation]\norder = true".to_owned(),
+        routes: format!(
+            "[[route]]\nkey = \"all\"\ndestinations = [\"{address} id=s full=block queue=1MiB reconnect=100ms\"]\n"
+        ),
+        ..Config::default()
+    });
+    let mut text = String::new();
+    for at in 0..LINES {
+        writeln!(text, "servers.web{}.cpu 1 {}", at % 1000, 1000 + at).unwrap();
+    }
+    let mut client = relay.connect();
+    let sender = std::thread::spawn(move || {
+        client.write_all(text.as_bytes()).unwrap();
+        hang_up(client);
+    });
+    // It doesn't fit: what is read now was turned back at least once.
+    let mut last = (0, std::time::Instant::now());
+    relay.wait("the sender to be held back", |status| {
+        let lines = status.total("in").unwrap();
+        if lines != last.0 {
+            last = (lines, std::time::Instant::now());
+        }
+        lines > 0 && last.1.elapsed().as_millis() > 500
+    });
+    assert!(last.0 < LINES);
+    store.go_up();
+    store.wait_lines(LINES as usize);
+    sender.join().unwrap();
+    let status = relay.wait_done(LINES);
+    assert_eq!(status.total("rejected"), Some(0));
     relay.check_books();
 }
