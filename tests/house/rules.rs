@@ -229,7 +229,7 @@ fn an_import_goes_down() {
         (
             "src/sys.rs",
             "use crate::{queue};",
-            "sys (level 0) imports queue (level 12)",
+            "sys (level 0) imports queue (level 13)",
         ),
         (
             "src/queue/ring.rs",
