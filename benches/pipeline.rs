@@ -81,6 +81,7 @@ fn run(bencher: Bencher, table: &Table, rules: &Rules, input: &[u8]) {
         rules,
         now: 1_790_000_000,
         moment: Moment { up: &up, turn: 0 },
+        order: None,
     };
     batch.run(&terms, input);
     let count = ItemsCount::new(batch.lines());

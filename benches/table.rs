@@ -249,6 +249,7 @@ impl Bed<'_> {
                 up: &self.up,
                 turn: 0,
             },
+            order: None,
         };
         let (started, mut lines, mut rest) = (Instant::now(), 0, input);
         while !rest.is_empty() {

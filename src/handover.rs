@@ -10,7 +10,9 @@
 //! new → S    ready                       S → old    freeze
 //! old → S    frozen (partial lines)      S → new    frozen
 //! new → S    confirmed                   S → new    go
-//! new → S    running                     … probation … S → old retire, S → new settled
+//! new → S    running                     S → old    pass-windows
+//! old → S    windows                     S → new    windows
+//!                                        … probation … S → old retire, S → new settled
 //! ```
 
 mod link;
@@ -40,6 +42,9 @@ pub enum FromWorker {
         protocol_max: u32,
         /// Its version, for people.
         version: String,
+        /// It knows the message `windows`, and `pass-windows`.
+        #[serde(default)]
+        windows: bool,
     },
     /// It is still preparing, or still keeping what a stop left undelivered: extends the deadline.
     Progress {
@@ -92,6 +97,12 @@ pub enum FromWorker {
         cookies: Vec<u64>,
         /// Queues, by destination.
         queues: Vec<String>,
+    },
+    /// The answer to `pass-windows`: beside it what it has in aggregation windows, and the order of points, sealed; nothing
+    /// if that can't be passed.
+    Windows {
+        /// For whom.
+        successor: u64,
     },
     /// Someone asked it for a reload.
     Reload,
@@ -168,6 +179,14 @@ pub enum FromSupervisor {
     Recover,
     /// It owns everything now.
     Go,
+    /// The successor serves: pass it what is in windows, by `windows`. Said to who has said that it knows this.
+    PassWindows {
+        /// The generation that has taken over.
+        successor: u64,
+    },
+    /// What the old worker had in windows, beside it; or nothing, since none will come. Said to who knows this, once it
+    /// serves.
+    Windows,
     /// Its probation is over.
     Settled {
         /// Listeners that the config lacks: empty their accept queue, then release them.

@@ -2,17 +2,20 @@
 
 mod rejected;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
+use crate::aggregate::{Refused, Rule};
+use crate::aggregating::{Aggregating, Point};
 use crate::gate::Lane;
 use crate::ledger::{Count, DropReason, Object, Writer};
 use crate::pipeline::{Batch, Terms};
 use crate::queue::{Append, Queue, Ring};
 use crate::route::{Moment, Table};
+use crate::validate::order::SharedOrder;
 use crate::validate::{Reason, Rules};
 
 pub use rejected::{Rejected, Sample, printable};
@@ -32,6 +35,10 @@ pub struct Snapshot {
     pub routes: Vec<Object>,
     /// The ledger's object of each blocklist rule.
     pub blocklist: Vec<Object>,
+    /// The aggregators of the table.
+    pub aggregations: Vec<Rule>,
+    /// The ledger's object of each.
+    pub aggregation_counts: Vec<Object>,
 }
 
 /// What all inputs share.
@@ -41,6 +48,10 @@ pub struct Intake {
     pub snapshot: ArcSwap<Snapshot>,
     /// The last rejected lines.
     pub rejected: Rejected,
+    /// The open windows of the aggregations.
+    pub windows: Aggregating,
+    /// The last timestamp of each name, once this worker serves, if older points are refused.
+    pub order: OnceLock<SharedOrder>,
     /// Counts batches.
     turns: AtomicU64,
 }
@@ -85,10 +96,12 @@ pub struct Origin<'a> {
 
 impl Intake {
     /// With a first table.
-    pub fn new(snapshot: Snapshot) -> Intake {
+    pub fn new(snapshot: Snapshot, windows: Aggregating) -> Intake {
         Intake {
             snapshot: ArcSwap::from_pointee(snapshot),
             rejected: Rejected::default(),
+            windows,
+            order: OnceLock::new(),
             turns: AtomicU64::new(0),
         }
     }
@@ -105,21 +118,67 @@ impl Intake {
         also: impl FnOnce(&mut Writer),
     ) -> Result<(), Arc<Ring>> {
         let now_ms = now_ms();
-        let Lines {
-            text: lines,
-            refused,
-        } = lines.into();
+        let lines = lines.into();
         let up = snapshot.up.load();
-        let terms = Terms {
+        let order = self.order.get();
+        batch.run(&self.terms(snapshot, &up, order, now_ms), lines.text);
+        let placed = self.place(snapshot, batch, writer, (origin, now_ms), lines, also);
+        if let (Err(_), Some(order)) = (&placed, order) {
+            batch.take_back(order);
+        }
+        placed
+    }
+
+    /// Takes lines that aggregations made, as [`feed`](Intake::feed) takes others: they go to the routes directly.
+    pub fn feed_outputs(
+        &self,
+        snapshot: &Snapshot,
+        lane: &mut Lane,
+        origin: Origin<'_>,
+        lines: &[u8],
+        also: impl FnOnce(&mut Writer),
+    ) -> Result<(), Arc<Ring>> {
+        let Lane { batch, writer, .. } = lane;
+        let now_ms = now_ms();
+        let up = snapshot.up.load();
+        batch.run_outputs(&self.terms(snapshot, &up, None, now_ms), lines);
+        let lines = lines.into();
+        self.place(snapshot, batch, writer, (origin, now_ms), lines, also)
+    }
+
+    fn terms<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        up: &'a [bool],
+        order: Option<&'a SharedOrder>,
+        now_ms: u64,
+    ) -> Terms<'a> {
+        Terms {
             table: &snapshot.table,
             rules: &snapshot.rules,
             now: (now_ms / 1000) as u32,
             moment: Moment {
-                up: &up,
+                up,
                 turn: self.turns.fetch_add(1, Ordering::Relaxed),
             },
-        };
-        batch.run(&terms, lines);
+            order,
+        }
+    }
+
+    /// Places what the batch came to: all of it, or nothing.
+    fn place(
+        &self,
+        snapshot: &Snapshot,
+        batch: &Batch,
+        writer: &mut Writer,
+        (origin, now_ms): (Origin<'_>, u64),
+        lines: Lines<'_>,
+        also: impl FnOnce(&mut Writer),
+    ) -> Result<(), Arc<Ring>> {
+        let Lines {
+            text: lines,
+            refused,
+        } = lines;
         let mut appends = lock_queues(snapshot, batch);
         if origin.patience == Patience::Waits {
             for (at, append) in &appends {
@@ -140,6 +199,7 @@ impl Intake {
             append.publish(writer, now_ms);
         }
         count(snapshot, batch, writer, origin.listener, refused);
+        self.gather(snapshot, batch, writer, lines, now_ms);
         also(writer);
         writer.commit();
         appends.into_iter().for_each(|(_, append)| append.finish());
@@ -151,6 +211,45 @@ impl Intake {
             self.rejected.note(batch, lines, origin, now_ms);
         }
         Ok(())
+    }
+
+    /// Puts the points that aggregations take into their windows. Windows die with the worker; what is counted as put
+    /// there stays in the ledger, in the commit of its batch, so that a successor sees what was lost.
+    fn gather(
+        &self,
+        snapshot: &Snapshot,
+        batch: &Batch,
+        writer: &mut Writer,
+        input: &[u8],
+        now_ms: u64,
+    ) {
+        let mut gathered = batch.gathered(input).peekable();
+        if gathered.peek().is_none() {
+            return;
+        }
+        let mut taken = vec![0; snapshot.aggregations.len()];
+        let mut refused = vec![[0; Refused::COUNT]; taken.len()];
+        let points = gathered.map(|point| {
+            let (value, timestamp) = point.numbers();
+            Point {
+                rule: &snapshot.aggregations[point.rule],
+                number: point.rule,
+                output: point.output,
+                value,
+                timestamp,
+            }
+        });
+        let now = (now_ms / 1000) as u32;
+        self.windows.add(points, now, |point, told| match told {
+            Ok(()) => taken[point.number] += 1,
+            Err(reason) => refused[point.number][reason as usize] += 1,
+        });
+        for (at, object) in snapshot.aggregation_counts.iter().enumerate() {
+            writer.add(*object, Count::Lines, taken[at]);
+            for reason in Refused::ALL {
+                writer.add(*object, reason, refused[at][reason as usize]);
+            }
+        }
     }
 
     /// Takes lines that can't wait, from a lane of one's own.
@@ -224,6 +323,7 @@ fn count(
     }
     let copies = batch.placed().iter().map(|placed| placed.lines).sum();
     writer.add(listener, Count::Blocked, blocked);
+    writer.add(listener, Count::Consumed, batch.consumed());
     writer.add(listener, Count::Unrouted, batch.unrouted());
     writer.add(listener, Count::Routed, batch.routed());
     writer.add(listener, Count::Copies, copies);

@@ -19,7 +19,10 @@ use std::ops::Range;
 
 use crate::{
     route::{self, Decision, Fate, Moment, Subject, Table, Taker},
-    validate::{Reason, Rules, name},
+    validate::{
+        Reason, Rules, name,
+        order::{Admitted, OrderKey, SharedOrder},
+    },
 };
 pub use gathered::Gathered;
 use judge::{Scratch, Verdict};
@@ -46,6 +49,10 @@ pub struct Batch {
     /// Nothing is remembered, and takers are all there is to decide.
     is_plain: bool,
     consumed: u64,
+    /// Lines whose order is to be seen, each with its key and timestamp; and those of them that were admitted.
+    judged: Vec<(Waiting, OrderKey, u32)>,
+    late: Vec<usize>,
+    admitted: Vec<Admitted>,
     gathered: gathered::List,
     placing: Placing,
 }
@@ -65,6 +72,18 @@ struct Waiting {
     slot: u32,
 }
 
+impl Waiting {
+    fn new(name: usize, came: Range<usize>, span: Span) -> Waiting {
+        Waiting {
+            name,
+            came: (came.start as u32, came.end as u32),
+            span,
+            hash: None,
+            slot: 0,
+        }
+    }
+}
+
 /// What a batch is judged by.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'a> {
@@ -76,6 +95,8 @@ pub struct Terms<'a> {
     pub now: u32,
     /// What routes may depend on beside the name.
     pub moment: Moment<'a>,
+    /// The last timestamp of each name, if older points are refused.
+    pub order: Option<&'a SharedOrder>,
 }
 
 /// A line that was rejected.
@@ -129,15 +150,9 @@ impl Batch {
     pub fn run(&mut self, terms: &Terms, input: &[u8]) {
         // Positions are 32-bit, and a changed line can be twice as long as it was.
         assert!(input.len() <= 1 << 30, "a batch is at most 1 GiB");
-        self.lines = 0;
-        self.rejected = [0; Reason::COUNT];
-        self.rejections.clear();
-        self.scratch.clear();
-        self.consumed = 0;
-        self.gathered.clear();
+        self.begin(terms.table);
         self.memo.begin(terms.table, terms.rules);
-        self.is_plain = terms.table.is_plain() && !self.memo.is_on();
-        self.placing.begin(terms.table);
+        self.is_plain = terms.table.is_plain() && !self.memo.is_on() && terms.order.is_none();
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', input) {
             self.line(terms, input, start..end);
@@ -146,8 +161,71 @@ impl Batch {
         if start < input.len() {
             self.line(terms, input, start..input.len());
         }
+        if let Some(order) = terms.order {
+            self.see_order(terms, order, input);
+        }
         self.look_up(terms, input);
         self.placing.finish();
+    }
+
+    /// Evaluates lines that aggregations made, as they are printed: they go to the routes, and are asked nothing before.
+    pub fn run_outputs(&mut self, terms: &Terms, lines: &[u8]) {
+        assert!(lines.len() <= 1 << 30, "a batch is at most 1 GiB");
+        self.begin(terms.table);
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', lines) {
+            let line = &lines[start..end];
+            let name = memchr::memchr(b' ', line).unwrap_or(line.len());
+            terms
+                .table
+                .decide_routes(&line[..name], &mut self.room, &mut self.fresh);
+            let span = Span {
+                changed: false,
+                start: start as u32,
+                end: end as u32 + 1,
+                lines: 1,
+            };
+            self.lines += 1;
+            let waiting = Waiting::new(name, start..end, span);
+            self.take(terms, lines, waiting, None);
+            start = end + 1;
+        }
+        self.placing.finish();
+    }
+
+    /// Forgets the batch before.
+    fn begin(&mut self, table: &Table) {
+        self.lines = 0;
+        self.rejected = [0; Reason::COUNT];
+        self.rejections.clear();
+        self.scratch.clear();
+        self.consumed = 0;
+        self.judged.clear();
+        self.admitted.clear();
+        self.gathered.clear();
+        self.placing.begin(table);
+    }
+
+    /// Refuses points that aren't newer than the last of their name; the others go on.
+    fn see_order(&mut self, terms: &Terms, order: &SharedOrder, input: &[u8]) {
+        let mut judged = std::mem::take(&mut self.judged);
+        let mut late = std::mem::take(&mut self.late);
+        late.clear();
+        let points = judged.iter().map(|(_, key, timestamp)| (*key, *timestamp));
+        order.admit(points, &mut self.admitted, |index| late.push(index));
+        let mut next = late.iter().copied().peekable();
+        for (index, (line, ..)) in judged.drain(..).enumerate() {
+            match next.next_if_eq(&index) {
+                Some(_) => self.refuse(&line, Reason::Order),
+                None => self.go_on(terms, input, line),
+            }
+        }
+        (self.judged, self.late) = (judged, late);
+    }
+
+    /// The batch can't be placed, and will come again: its points were never there.
+    pub fn take_back(&mut self, order: &SharedOrder) {
+        order.take_back(&mut self.admitted);
     }
 
     #[inline]
@@ -180,19 +258,20 @@ impl Batch {
                 (&mut self.room, &mut self.takers, &mut self.placing),
             );
         }
-        let line = Waiting {
-            name: name.len(),
-            came: (range.start as u32, range.end as u32),
-            span,
-            hash: None,
-            slot: 0,
-        };
-        self.line_of_many_kinds(terms, input, line);
+        let line = Waiting::new(name.len(), range, span);
+        match terms.order {
+            None => self.go_on(terms, input, line),
+            Some(order) => {
+                let key = order.key(name);
+                let timestamp = timestamp(self.text(input, &span));
+                self.judged.push((line, key, timestamp));
+            }
+        }
     }
 
-    /// A line that takes more than a loop over a few rules.
+    /// A line that takes more than a loop over a few rules, once its order was seen.
     #[inline(never)]
-    fn line_of_many_kinds(&mut self, terms: &Terms, input: &[u8], mut line: Waiting) {
+    fn go_on(&mut self, terms: &Terms, input: &[u8], mut line: Waiting) {
         let name = name_of(&self.scratch, input, &line);
         if !self.memo.is_on() {
             decide(terms, name, &mut self.room, &mut self.fresh);
@@ -275,11 +354,11 @@ impl Batch {
             };
             if text.len() > terms.rules.max_line + 1 {
                 self.scratch.truncate(text.start);
-                return self.refuse(&line);
+                return self.refuse(&line, Reason::Rewrite);
             }
             (span.changed, span.start, span.end) = (true, text.start as u32, text.end as u32);
         } else if decision.fate == Fate::BadRewrite {
-            return self.refuse(&line);
+            return self.refuse(&line, Reason::Rewrite);
         }
         for output in &decision.outputs {
             let name = &decision.text[output.name.clone()];
@@ -302,11 +381,12 @@ impl Batch {
         self.placing.take(&self.takers, None, span);
     }
 
-    /// A line that the rewriters spoiled; it was counted as a line before.
-    fn refuse(&mut self, line: &Waiting) {
+    /// A line that is refused after it was counted as one.
+    #[cold]
+    fn refuse(&mut self, line: &Waiting, reason: Reason) {
         self.lines -= 1;
         let range = line.came.0 as usize..line.came.1 as usize;
-        self.reject(Reason::Rewrite, range);
+        self.reject(reason, range);
     }
 
     #[cold]
@@ -397,6 +477,17 @@ fn place(
         Some(rule) => placing.block(rule),
         None => placing.take(takers, None, span),
     }
+}
+
+/// The timestamp of a line as it is sent.
+fn timestamp(line: &[u8]) -> u32 {
+    let line = line.trim_ascii_end();
+    let digits = memchr::memrchr(b' ', line).map_or(line, |at| &line[at + 1..]);
+    digits.iter().fold(0, |number: u32, digit| {
+        number
+            .wrapping_mul(10)
+            .wrapping_add(u32::from(digit.wrapping_sub(b'0')))
+    })
 }
 
 /// Decides on a name for the first time.

@@ -7,6 +7,7 @@
 use memchr::memmem::Finder;
 use regex_automata::meta::Regex;
 
+use crate::route::{self, Literals};
 use crate::template::{BadExpression, Template, compile, quoted};
 
 /// A rewriter, ready to be asked.
@@ -165,6 +166,19 @@ impl Rewriter {
             None => false,
             Some(Condition::Text(text)) => text.find(name).is_some(),
             Some(Condition::Expression(regex)) => regex.is_match(name),
+        }
+    }
+}
+
+impl route::Rewrite for Rewriter {
+    fn rewrite(&self, name: &[u8], to: &mut Vec<u8>) -> bool {
+        Rewriter::rewrite(self, name, to)
+    }
+
+    fn literals(&self) -> Vec<Literals> {
+        match self.needs() {
+            Needs::Text(text) => Literals::of_text(text.as_bytes()).into_iter().collect(),
+            Needs::Expression(expression) => Literals::of_expression(expression),
         }
     }
 }

@@ -41,7 +41,7 @@ use crate::gate::Gate;
 use crate::state::{Settings, Total};
 
 use errand::Pending;
-pub use errand::{Done, Errand, RESTART, Reply};
+pub use errand::{Done, Errand, Kept, RESTART, Reply};
 pub use hand::Hand;
 
 /// What the spool of a worker needs.

@@ -81,6 +81,10 @@ struct Supervisor {
     last_good: Option<(Rc<OwnedFd>, Rc<OwnedFd>)>,
     /// What the frozen worker said.
     frozen: Option<Rc<OwnedFd>>,
+    /// The worker that was frozen, until its successor serves: it has windows.
+    has_windows: Option<Id>,
+    /// A worker that was asked for its windows, and its successor.
+    windows_due: Option<(Id, Id)>,
     /// What the new worker registered and released since it was started, for the way back.
     new_sockets: HashSet<u64>,
     new_queues: HashSet<String>,
@@ -141,6 +145,8 @@ impl Supervisor {
             last_good: None,
             frozen: None,
             new_sockets: HashSet::new(),
+            has_windows: None,
+            windows_due: None,
             new_queues: HashSet::new(),
             new_listeners: Vec::new(),
             displaced: HashMap::new(),

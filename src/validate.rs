@@ -86,11 +86,13 @@ pub enum Reason {
     Frame,
     /// Rewriters made no valid name of it.
     Rewrite,
+    /// It is not newer than the last point of its name.
+    Order,
 }
 
 impl Reason {
     /// All reasons, each at its own index.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::Fields,
         Reason::Value,
         Reason::Nan,
@@ -104,6 +106,7 @@ impl Reason {
         Reason::PickleItem,
         Reason::Frame,
         Reason::Rewrite,
+        Reason::Order,
     ];
     /// How many there are.
     pub const COUNT: usize = Reason::ALL.len();
@@ -124,6 +127,7 @@ impl Reason {
             Reason::PickleItem => "pickle-item",
             Reason::Frame => "frame",
             Reason::Rewrite => "rewrite",
+            Reason::Order => "order",
         }
     }
 }

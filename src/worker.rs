@@ -14,6 +14,7 @@ mod spool;
 mod standing;
 mod stop;
 mod web;
+mod windows;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -96,6 +97,7 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
             protocol_min: PROTOCOL,
             protocol_max: PROTOCOL,
             version: version.to_owned(),
+            windows: true,
         },
         &[],
     )?;

@@ -90,6 +90,7 @@ fn again(batch: &mut Batch, table: &Table, rules: &Rules, input: &[u8]) {
             rules,
             now: NOW,
             moment,
+            order: None,
         },
         input,
     );

@@ -38,7 +38,8 @@ fn view(listener: &str, rule: &str, route: &str, destination: &str) -> View {
     let totals = Totals {
         lines: 10,
         rejected: BTreeMap::from([("too-long", 1), ("value", 2)]),
-        blocked: 3,
+        blocked: 2,
+        consumed: 1,
         unrouted: 1,
         routed: 3,
         copies: 6,
@@ -309,6 +310,7 @@ fn assert_passes_strict_validation(text: &str) -> Result<(), TestCaseError> {
         rules: &rules,
         now: NOW,
         moment,
+        order: None,
     };
     batch.run(&terms, text.as_bytes());
     let rejected = batch

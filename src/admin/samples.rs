@@ -1,6 +1,6 @@
 //! A view as metrics.
 
-use super::view::{DestinationView, ListenerView, StateView, View};
+use super::view::{AggregationView, DestinationView, ListenerView, StateView, View};
 use crate::metrics::names::*;
 use crate::metrics::{Family, Metric, Number};
 
@@ -20,6 +20,9 @@ pub fn samples(view: &View) -> Vec<Metric> {
     }
     for rule in &view.blocklist {
         all.push(Metric::new(&LINES_BLOCKED, rule.blocked).with("rule", &rule.rule));
+    }
+    for aggregation in &view.aggregations {
+        of_aggregation(&mut all, aggregation);
     }
     for route in &view.routes {
         all.push(Metric::new(&ROUTE_LINES, route.lines).with("route", &route.key));
@@ -74,6 +77,7 @@ fn of_listener(all: &mut Vec<Metric>, listener: &ListenerView) {
     add(&INPUT_BYTES, listener.bytes);
     add(&LINES_IN, totals.lines);
     add(&LISTENER_BLOCKED, totals.blocked);
+    add(&LINES_CONSUMED, totals.consumed);
     add(&LINES_UNROUTED, totals.unrouted);
     add(&LINES_ROUTED, totals.routed);
     add(&COPIES, totals.copies);
@@ -82,6 +86,25 @@ fn of_listener(all: &mut Vec<Metric>, listener: &ListenerView) {
     for (reason, lines) in &totals.rejected {
         let metric = Metric::new(&LINES_REJECTED, *lines).with("listener", &listener.address);
         all.push(metric.with("reason", reason));
+    }
+}
+
+fn of_aggregation(all: &mut Vec<Metric>, view: &AggregationView) {
+    let metric =
+        |family, value: u64| Metric::new(family, value).with("aggregation", &view.aggregation);
+    let counts = [
+        (&AGGREGATION_POINTS, view.points),
+        (&AGGREGATION_RESTORED, view.restored),
+        (&AGGREGATION_FLUSHED, view.flushed),
+        (&AGGREGATION_LOST, view.lost_points),
+        (&AGGREGATION_WINDOWS, view.windows),
+        (&AGGREGATION_LINES, view.lines_out),
+        (&AGGREGATION_OPEN, view.open_windows),
+        (&AGGREGATION_OPEN_POINTS, view.open_points),
+    ];
+    all.extend(counts.map(|(family, count)| metric(family, count)));
+    for (reason, points) in &view.refused {
+        all.push(metric(&AGGREGATION_REFUSED, *points).with("reason", reason));
     }
 }
 

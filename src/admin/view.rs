@@ -24,6 +24,10 @@ pub struct View {
     pub listeners: Vec<ListenerView>,
     /// Rules that drop lines, in order.
     pub blocklist: Vec<RuleView>,
+    /// Aggregations, in order.
+    pub aggregations: Vec<AggregationView>,
+    /// The windows of all aggregations.
+    pub windows: WindowsView,
     /// Routes, in order.
     pub routes: Vec<RouteView>,
     /// Destinations, in the order of their routes.
@@ -106,7 +110,7 @@ pub struct ListenerView {
     pub totals: Totals,
 }
 
-/// The books of input: `in` = sum of `rejected` + `blocked` + `unrouted` + `routed`.
+/// The books of input: `in` = sum of `rejected` + `blocked` + `consumed` + `unrouted` + `routed`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Totals {
     /// Lines in, empty ones not counted.
@@ -116,6 +120,8 @@ pub struct Totals {
     pub rejected: BTreeMap<&'static str, u64>,
     /// Lines that the blocklist dropped.
     pub blocked: u64,
+    /// Lines that an aggregation took, and let go no further.
+    pub consumed: u64,
     /// Lines that no destination took.
     pub unrouted: u64,
     /// Lines that at least one destination took.
@@ -135,6 +141,46 @@ pub struct RuleView {
     pub rule: String,
     /// Lines it dropped.
     pub blocked: u64,
+}
+
+/// The windows of all aggregations, as the worker has them.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct WindowsView {
+    /// How many are open.
+    pub open: u64,
+    /// How many points are in them.
+    pub points: u64,
+    /// None is closed until those of the predecessor have come.
+    pub held: bool,
+    /// Names of which the last timestamp is known.
+    pub order_names: u64,
+    /// Names that were forgotten since there was no room for them.
+    pub order_forgotten: u64,
+}
+
+/// The books of an aggregation: `points` + `restored` = `flushed` + `open_points` + `lost_points`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct AggregationView {
+    /// Its canonical text.
+    pub aggregation: String,
+    /// Points that it took into windows.
+    pub points: u64,
+    /// Points that went into none, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Points in windows that were kept over a stop.
+    pub restored: u64,
+    /// Points of windows that were closed, and whose lines went to the routes.
+    pub flushed: u64,
+    /// Points of windows that were lost: with a killed worker, or since no config has the aggregation any more.
+    pub lost_points: u64,
+    /// Windows that were closed.
+    pub windows: u64,
+    /// Lines that came of them.
+    pub lines_out: u64,
+    /// Windows that are open.
+    pub open_windows: u64,
+    /// Points in windows, by the books.
+    pub open_points: u64,
 }
 
 /// A route.

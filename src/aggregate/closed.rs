@@ -23,9 +23,14 @@ impl Closed {
         self.points
     }
 
-    /// Whether it is one of this rule's.
-    pub fn is_of(&self, rule: &super::Rule) -> bool {
-        self.rule == rule.id
+    /// When it began, in seconds since 1970.
+    pub fn timestamp(&self) -> u32 {
+        self.timestamp
+    }
+
+    /// The [id](super::Rule::id) of its rule.
+    pub fn rule(&self) -> u64 {
+        self.rule
     }
 
     /// Appends its lines, `name value timestamp`, each with a newline, and says how many: `percentiles` has six, `derive`

@@ -1,7 +1,7 @@
 //! One aggregator: which points it takes, and what they become.
 
 use super::Function;
-use crate::route::{BadPattern, Matcher, Patterns};
+use crate::route::{self, BadPattern, Literals, Matcher, Patterns};
 use crate::template::{BadExpression, Template, quoted};
 
 /// An aggregator, ready to be asked.
@@ -126,6 +126,11 @@ impl Rule {
         }
     }
 
+    /// What stands for its text in windows, the same in every process.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// The groups that the format names and `regex` lacks; they are empty in what comes out. Without `regex` the format
     /// has no groups.
     pub fn unknown_groups(&self) -> &[String] {
@@ -133,6 +138,24 @@ impl Rule {
             Format::Template(template) => template.unknown(),
             Format::AsItStands(_) => &[],
         }
+    }
+}
+
+impl route::Aggregate for Rule {
+    fn output(&self, name: &[u8], to: &mut Vec<u8>) -> bool {
+        Rule::output(self, name, to)
+    }
+
+    fn drops_raw(&self) -> bool {
+        self.drop_raw
+    }
+
+    fn literals(&self) -> Vec<Literals> {
+        let mut choices = self.matcher.choices();
+        if !self.patterns.regex.is_empty() {
+            choices.extend(Literals::of_expression(&self.patterns.regex));
+        }
+        choices
     }
 }
 

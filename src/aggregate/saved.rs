@@ -34,6 +34,8 @@ pub struct Saved<'a> {
     closed_to: u32,
     /// For each rule there, what it computes and which one it is here.
     rules: Vec<(Function, Option<&'a Rule>)>,
+    /// For each rule there, how many points were merged.
+    points: Vec<u64>,
     left: u32,
     merged: Merged,
 }
@@ -102,7 +104,10 @@ impl Windows {
             let (windows, points) = match read.window {
                 None => (&mut merged.gone_windows, &mut merged.gone_points),
                 Some((key, state)) => match self.put_before(key, read.points, state) {
-                    Ok(()) => (&mut merged.windows, &mut merged.points),
+                    Ok(()) => {
+                        saved.points[read.number] += read.points;
+                        (&mut merged.windows, &mut merged.points)
+                    }
                     Err(Refused::Name) => return Err(Malformed("in a name")),
                     Err(_) => (&mut merged.refused_windows, &mut merged.refused_points),
                 },
@@ -156,6 +161,8 @@ fn write(bytes: &mut Vec<u8>, rule: usize, window: &Window) -> io::Result<()> {
 /// A window; none where its rule isn't here.
 struct Read<'a> {
     window: Option<(Key<'a>, State)>,
+    /// Of its rule, among those that were saved.
+    number: usize,
     points: u64,
 }
 
@@ -169,6 +176,7 @@ impl<'a> Saved<'a> {
             rest: bytes,
             closed_to: 0,
             rules: Vec::new(),
+            points: Vec::new(),
             left: 0,
             merged: Merged::default(),
         };
@@ -187,6 +195,7 @@ impl<'a> Saved<'a> {
             let here = rules.iter().find(|rule| rule.text.as_bytes() == text);
             let function = function.ok_or(Malformed("in their rules"))?;
             saved.rules.push((function, here));
+            saved.points.push(0);
         }
         Ok(saved)
     }
@@ -196,14 +205,20 @@ impl<'a> Saved<'a> {
         self.merged
     }
 
+    /// The rules that are here, each with how many points were merged so far.
+    pub fn points(&self) -> impl Iterator<Item = (&'a Rule, u64)> {
+        let rules = self.rules.iter().zip(&self.points);
+        rules.filter_map(|((_, rule), points)| Some(((*rule)?, *points)))
+    }
+
     /// How many windows are still to be merged.
     pub fn left(&self) -> u32 {
         self.left
     }
 
     fn read(&mut self) -> Result<Read<'a>, Malformed> {
-        let rule = self.u32()? as usize;
-        let (function, rule) = *self.rules.get(rule).ok_or(Malformed("in a rule"))?;
+        let number = self.u32()? as usize;
+        let (function, rule) = *self.rules.get(number).ok_or(Malformed("in a rule"))?;
         let timestamp = self.u32()?;
         let points = self.u64()?;
         let length = self.u32()? as usize;
@@ -227,6 +242,7 @@ impl<'a> Saved<'a> {
         };
         Ok(Read {
             window: rule.map(|rule| (key(rule), state)),
+            number,
             points,
         })
     }

@@ -465,6 +465,17 @@ impl Windows {
         self.used
     }
 
+    /// How many points are in the open windows of each of these rules.
+    pub fn points_of(&self, rules: &[Rule]) -> Vec<u64> {
+        let mut points = vec![0; rules.len()];
+        for window in self.all() {
+            if let Some(at) = rules.iter().position(|rule| rule.id == window.rule) {
+                points[at] += window.points;
+            }
+        }
+        points
+    }
+
     /// How many windows a rule has open.
     pub fn open_of(&self, rule: &Rule) -> usize {
         self.rules.get(&rule.id).map_or(0, |open| open.windows)

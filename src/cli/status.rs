@@ -68,10 +68,11 @@ fn for_people(document: &Value) -> String {
             worker["generation"]
         ));
         lines.push(format!(
-            "lines: {} in, {} rejected, {} blocked, {} unrouted, {} routed; lost by crashes: {} bytes",
+            "lines: {} in, {} rejected, {} blocked, {} consumed, {} unrouted, {} routed; lost by crashes: {} bytes",
             totals["in"],
             sum(&totals["rejected"]),
             totals["blocked"],
+            totals["consumed"],
             totals["unrouted"],
             totals["routed"],
             totals["lost_by_crash_bytes"]

@@ -74,10 +74,11 @@ impl Status {
         let worker = self.0.get("worker").ok_or("no worker")?;
         let totals = worker.get("totals").ok_or("no totals")?;
         for input in all("listeners").chain([totals]) {
-            let out = ["rejected", "blocked", "unrouted", "routed"].map(|name| part(input, name));
+            let out = ["rejected", "blocked", "consumed", "unrouted", "routed"]
+                .map(|name| part(input, name));
             if part(input, "in") != out.iter().sum::<u64>() {
                 wrong.push(format!(
-                    "in = rejected + blocked + unrouted + routed: {input}"
+                    "in = rejected + blocked + consumed + unrouted + routed: {input}"
                 ));
             }
         }
@@ -91,6 +92,25 @@ impl Status {
                     "given + imported = acknowledged + queued + spooled + moved + dropped: {destination}"
                 ));
             }
+        }
+        let mut booked = 0;
+        for aggregation in all("aggregations") {
+            let came = ["points", "restored"].map(|name| part(aggregation, name));
+            let went = ["flushed", "lost_points", "open_points"];
+            let went: u64 = went.map(|name| part(aggregation, name)).iter().sum();
+            if came.iter().sum::<u64>() != went {
+                wrong.push(format!(
+                    "points + restored = flushed + lost + open: {aggregation}"
+                ));
+            }
+            booked += part(aggregation, "open_points");
+        }
+        if let Some(windows) = worker.get("windows")
+            && part(windows, "points") != booked
+        {
+            wrong.push(format!(
+                "points in windows: {booked} by the books, {windows}"
+            ));
         }
         if given != part(totals, "copies") {
             wrong.push(format!("given = copies: {given} and {totals}"));

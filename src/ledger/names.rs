@@ -1,6 +1,7 @@
 //! What the words of an object mean. The numbers are shared with older and newer versions: new
 //! ones are added, none is ever given another meaning.
 
+use crate::aggregate::Refused;
 use crate::validate::Reason;
 
 /// What an object is.
@@ -19,6 +20,8 @@ pub enum Kind {
     Queue = 5,
     /// A destination's intake ring, by the destination's id: only cells.
     Intake = 6,
+    /// An aggregation, by its text.
+    Aggregation = 7,
 }
 
 impl Kind {
@@ -30,6 +33,7 @@ impl Kind {
             4 => Kind::Rule,
             5 => Kind::Queue,
             6 => Kind::Intake,
+            7 => Kind::Aggregation,
             _ => return None,
         })
     }
@@ -38,7 +42,8 @@ impl Kind {
 /// A counter of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
-    /// Listener: lines in, empty ones not counted. Route: lines taken. Rule: lines blocked.
+    /// Listener: lines in, empty ones not counted. Route: lines taken. Rule: lines blocked. Aggregation: points taken into
+    /// windows.
     Lines,
     /// Listener: connections accepted.
     Accepted,
@@ -59,8 +64,22 @@ pub enum Count {
     Routed,
     /// Listener: lines routed × destinations that took them.
     Copies,
+    /// Listener: lines that an aggregation took, and let go no further.
+    Consumed,
     /// Listener: lines rejected, by reason.
     Rejected(Reason),
+    /// Aggregation: windows that were closed, and their lines placed.
+    Windows,
+    /// Aggregation: the points that were in them.
+    Flushed,
+    /// Aggregation: the lines that came of them.
+    Out,
+    /// Aggregation: points that were in windows which were lost with their worker.
+    Lost,
+    /// Aggregation: points in windows that were kept over a stop.
+    Restored,
+    /// Aggregation: points that went into no window, by reason.
+    Refused(Refused),
     /// Destination: lines that routes gave it.
     Given,
     /// Destination: lines acknowledged (by TCP, or written to the file).
@@ -144,6 +163,12 @@ impl From<DropReason> for Count {
     }
 }
 
+impl From<Refused> for Count {
+    fn from(reason: Refused) -> Count {
+        Count::Refused(reason)
+    }
+}
+
 impl From<Reason> for Count {
     fn from(reason: Reason) -> Count {
         Count::Rejected(reason)
@@ -154,22 +179,24 @@ impl Count {
     pub(super) fn word(self) -> usize {
         match self {
             Count::Lines | Count::Given => 0,
-            Count::Accepted | Count::Acknowledged => 1,
-            Count::Closed | Count::Sent => 2,
-            Count::Bytes | Count::Resent => 3,
-            Count::LostByCrash | Count::Connects => 4,
-            Count::UnreadAtStop | Count::ConnectFailures => 5,
+            Count::Accepted | Count::Acknowledged | Count::Windows => 1,
+            Count::Closed | Count::Sent | Count::Flushed => 2,
+            Count::Bytes | Count::Resent | Count::Out => 3,
+            Count::LostByCrash | Count::Connects | Count::Lost => 4,
+            Count::UnreadAtStop | Count::ConnectFailures | Count::Restored => 5,
             Count::Blocked | Count::Disconnects => 6,
             Count::Unrouted | Count::Imported => 7,
             Count::Routed | Count::Moved => 8,
             Count::Copies => 9,
+            Count::Consumed => 10,
             Count::Rejected(reason) => 16 + reason as usize,
             Count::Dropped(reason) => 16 + reason as usize,
+            Count::Refused(reason) => 16 + reason as usize,
         }
     }
 }
 
-/// A single value of a ring. Positions are bytes since the ring exists.
+/// A single value, mostly of a ring. Positions are bytes since the ring exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Cell {
@@ -221,6 +248,10 @@ pub enum Cell {
     FramesDoneWire = 22,
     /// … and in the ring.
     FramesDoneText = 23,
+    /// Listener `aggregation`: the lines of all windows that were due by then are placed (seconds since 1970).
+    ClosedTo = 24,
+    /// Listener `aggregation`: what names are hashed with to see their points in order; 0: none yet.
+    OrderSeed = 25,
 }
 
 impl Cell {

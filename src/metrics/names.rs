@@ -35,13 +35,15 @@ macro_rules! families {
 }
 
 families! {
-    // By listener: in = rejected + blocked + unrouted + routed.
+    // By listener: in = rejected + blocked + consumed + unrouted + routed.
     Counter LINES_IN "baton_lines_in_total" Some("listeners.{listener}.in"),
         "Lines that came in, empty ones not counted.";
     Counter LINES_REJECTED "baton_lines_rejected_total" Some("listeners.{listener}.rejected.{reason}"),
         "Lines that were rejected, by reason.";
     Counter LISTENER_BLOCKED "baton_listener_lines_blocked_total" Some("listeners.{listener}.blocked"),
         "Lines that the blocklist dropped, by listener.";
+    Counter LINES_CONSUMED "baton_lines_consumed_total" Some("listeners.{listener}.consumed"),
+        "Lines that an aggregation took, and let go no further.";
     Counter LINES_UNROUTED "baton_lines_unrouted_total" Some("listeners.{listener}.unrouted"),
         "Lines that no destination took.";
     Counter LINES_ROUTED "baton_lines_routed_total" Some("listeners.{listener}.routed"),
@@ -67,6 +69,26 @@ families! {
         "Lines that a rule of the blocklist dropped.";
     Counter ROUTE_LINES "baton_route_lines_total" Some("routes.{route}.lines"),
         "Lines that a route took.";
+
+    // By aggregation: points + restored = flushed + open + lost.
+    Counter AGGREGATION_POINTS "baton_aggregation_points_total" Some("aggregations.{aggregation}.points"),
+        "Points that an aggregation took into windows.";
+    Counter AGGREGATION_REFUSED "baton_aggregation_refused_total" Some("aggregations.{aggregation}.refused.{reason}"),
+        "Points that went into no window, by reason.";
+    Counter AGGREGATION_RESTORED "baton_aggregation_restored_points_total" Some("aggregations.{aggregation}.restored_points"),
+        "Points in windows that were kept over a stop.";
+    Counter AGGREGATION_FLUSHED "baton_aggregation_flushed_points_total" Some("aggregations.{aggregation}.flushed_points"),
+        "Points of windows that were closed, and whose lines went to the routes.";
+    Counter AGGREGATION_LOST "baton_aggregation_lost_points_total" Some("aggregations.{aggregation}.lost_points"),
+        "Points of windows that were lost, with a killed worker or with their aggregation.";
+    Counter AGGREGATION_WINDOWS "baton_aggregation_windows_total" Some("aggregations.{aggregation}.windows"),
+        "Windows that were closed.";
+    Counter AGGREGATION_LINES "baton_aggregation_lines_total" Some("aggregations.{aggregation}.lines"),
+        "Lines that came of closed windows.";
+    Gauge AGGREGATION_OPEN "baton_aggregation_open_windows" Some("aggregations.{aggregation}.open_windows"),
+        "Windows that are open.";
+    Gauge AGGREGATION_OPEN_POINTS "baton_aggregation_open_points" Some("aggregations.{aggregation}.open_points"),
+        "Points in open windows.";
 
     // By destination: given + imported = acknowledged + queued + spooled + moved + dropped.
     Counter GIVEN "baton_destination_given_total" Some("destinations.{destination}.given"),

@@ -16,6 +16,13 @@ pub struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
+    /// Its value and its timestamp as numbers. A value that is too large for one is infinite.
+    pub fn numbers(&self) -> (f64, u32) {
+        let value = std::str::from_utf8(self.value).ok();
+        let value = value.and_then(|value| value.parse().ok());
+        (value.unwrap_or(f64::NAN), super::timestamp(self.timestamp))
+    }
+
     /// Of a line as it is sent: three fields, single blanks.
     pub(super) fn new(rule: usize, output: &'a [u8], line: &'a [u8]) -> Gathered<'a> {
         let mut fields = line.trim_ascii_end().rsplitn(3, |&byte| byte == b' ');

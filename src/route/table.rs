@@ -251,6 +251,27 @@ impl Table {
         );
     }
 
+    /// Decides who takes lines of a name that nothing is asked before: those that aggregators made.
+    pub fn decide_routes(&self, name: &[u8], scratch: &mut Scratch, decision: &mut Decision) {
+        decision.clear();
+        let Scratch {
+            search,
+            accepting,
+            chosen,
+            ..
+        } = scratch;
+        let mut found = self.find(name, search);
+        split(&mut found, self.routes);
+        let Decision { takers, open, .. } = decision;
+        let mut room = Room {
+            accepting,
+            chosen,
+            takers,
+            open,
+        };
+        self.route(found, &Subject::new(name), &mut room);
+    }
+
     /// The places that a name can meet, ascending.
     #[inline]
     fn find<'a>(&'a self, name: &[u8], search: &'a mut Search) -> &'a [u32] {

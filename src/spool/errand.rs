@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
 
 use super::Shared;
 use super::account::STEP;
@@ -47,9 +47,25 @@ pub enum Errand {
         /// Whose they will be.
         to: String,
     },
+    /// Keeps aggregation windows over a stop.
+    Keep {
+        /// What they are known by.
+        id: String,
+        /// For people.
+        summary: String,
+        /// What they are.
+        bytes: Vec<u8>,
+    },
+    /// Reads what was kept: each with what it is known by. Tells how many.
+    Recall(Arc<Mutex<Kept>>),
+    /// Forgets what was kept under these names.
+    Forget(Vec<String>),
     /// Notes which workers there were.
     Generations(Vec<Generation>),
 }
+
+/// Aggregation windows that stops have kept, each with what they are known by.
+pub type Kept = Vec<(String, Vec<u8>)>;
 
 /// How many lines it was about, or why it wasn't done.
 pub type Done = Result<u64, String>;
@@ -83,12 +99,22 @@ pub(super) struct Pending {
 impl Pending {
     /// Those of people are done in their order, and the long ones in steps. The others don't wait for them.
     fn waits(&self) -> bool {
-        !matches!(self.errand, Errand::Stow(_) | Errand::Generations(_))
+        !matches!(
+            self.errand,
+            Errand::Stow(_)
+                | Errand::Generations(_)
+                | Errand::Keep { .. }
+                | Errand::Recall(_)
+                | Errand::Forget(_)
+        )
     }
 
     /// Whether it is tried again after that: what isn't stowed is lost, and who asks for it knows how long it waits.
     fn outlasts(&self, error: &StoreError) -> bool {
-        matches!((&self.errand, error), (Errand::Stow(_), StoreError::Busy))
+        matches!(
+            (&self.errand, error),
+            (Errand::Stow(_) | Errand::Keep { .. }, StoreError::Busy)
+        )
     }
 
     fn answer(self, done: Done) {
@@ -193,6 +219,29 @@ impl Engine {
             Errand::Import { destination, file } => self.import_piece(destination, file),
             Errand::Assign { from, to } => self.give_rows(from, to, DropReason::Purged.into()),
             Errand::PassOver { from, to } => self.pass_over(from, to),
+            Errand::Keep { id, summary, bytes } => {
+                let (store, serving) = self.hand()?;
+                let mut change = hand::Begin::begin(&serving, store)?;
+                change.keep_windows(id, summary, bytes)?;
+                change.commit()?;
+                Checkpointer::open(&self.plan.settings)?.sync()?;
+                Ok(Step::Last(bytes.len() as u64))
+            }
+            Errand::Recall(into) => {
+                let kept = self.store()?.kept_windows()?;
+                let count = kept.len() as u64;
+                *into.lock().unwrap_or_else(|e| e.into_inner()) = kept;
+                Ok(Step::Last(count))
+            }
+            Errand::Forget(ids) => {
+                let (store, serving) = self.hand()?;
+                let mut change = hand::Begin::begin(&serving, store)?;
+                for id in &*ids {
+                    change.forget_windows(id)?;
+                }
+                change.commit()?;
+                Ok(Step::Last(ids.len() as u64))
+            }
             Errand::Generations(generations) => self.note_generations(generations),
         }
     }

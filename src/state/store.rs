@@ -5,6 +5,7 @@ mod checkpoint;
 mod convert;
 mod disk;
 mod history;
+mod kept;
 mod lookup;
 mod open;
 mod remains;

@@ -22,6 +22,7 @@ impl Supervisor {
                 }
                 Action::Freeze(id) => {
                     let successor = self.machine.candidate().unwrap_or_default();
+                    self.has_windows = Some(id);
                     self.tell(id, &FromSupervisor::Freeze { successor });
                 }
                 Action::PassFrozen(id) => self.pass_frozen(id),
@@ -78,6 +79,7 @@ impl Supervisor {
             self.machine.set_times(settings.times);
         }
         self.frozen = None;
+        self.has_windows = None;
         self.forget_changes();
         let held = self.last_good.as_ref().filter(|_| origin == Origin::Crash);
         let binary = match held {
@@ -142,6 +144,7 @@ impl Supervisor {
 
     /// The way back. Stale: the new worker had begun, so the old one is told what changed.
     fn thaw(&mut self, id: Id, stale: bool) {
+        (self.has_windows, self.windows_due) = (None, None);
         let queues = self
             .new_queues
             .iter()
@@ -208,6 +211,21 @@ impl Supervisor {
             g.pause_us = pause.map(|p| p.as_micros() as u64);
         });
         self.share_history(id);
+        self.ask_for_windows(id);
+    }
+
+    /// Now that the pause is over, what the old worker has in windows may follow.
+    fn ask_for_windows(&mut self, successor: Id) {
+        let knows = |id| self.workers.get(id).is_some_and(|worker| worker.windows);
+        let old = self.has_windows.take();
+        match old {
+            _ if !knows(&successor) => {}
+            Some(old) if knows(&old) => {
+                self.windows_due = Some((old, successor));
+                self.tell(old, &FromSupervisor::PassWindows { successor });
+            }
+            _ => self.tell(successor, &FromSupervisor::Windows),
+        }
     }
 
     fn settle(&mut self, id: Id) {

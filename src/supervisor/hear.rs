@@ -47,7 +47,11 @@ impl Supervisor {
                 protocol_min,
                 protocol_max,
                 version,
+                windows,
             } => {
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.windows = windows;
+                }
                 self.welcome(id, protocol_min, protocol_max, version);
             }
             FromWorker::Progress { step } => {
@@ -84,6 +88,7 @@ impl Supervisor {
             FromWorker::Tick => self.handle(Event::Tick(id)),
             FromWorker::Register { items } => self.register(id, items, fds),
             FromWorker::Release { cookies, queues } => self.release(id, cookies, queues),
+            FromWorker::Windows { successor } => self.pass_windows(id, successor, fds.pop()),
             FromWorker::Reload => self.handle(Event::Reload(None)),
             FromWorker::Report { id } => self.answer_status(id, fds.pop()),
             FromWorker::Spooled {
@@ -202,6 +207,18 @@ impl Supervisor {
         }
     }
 
+    fn pass_windows(&mut self, old: Id, successor: Id, windows: Option<OwnedFd>) {
+        if self.windows_due != Some((old, successor)) {
+            // The successor failed meanwhile.
+            return;
+        }
+        self.windows_due = None;
+        if let Some(worker) = self.workers.get_mut(&successor) {
+            let beside = windows.map(Rc::new).into_iter().collect();
+            worker.say(&FromSupervisor::Windows, beside);
+        }
+    }
+
     /// A worker has died: what it still said is read first.
     pub(super) fn bury(&mut self, id: Id) {
         self.read_worker(id);
@@ -211,6 +228,9 @@ impl Supervisor {
         match worker.child.reap() {
             Ok(Some(how)) => {
                 self.workers.remove(&id);
+                if let Some((_, successor)) = self.windows_due.filter(|(old, _)| *old == id) {
+                    self.pass_windows(id, successor, None);
+                }
                 let retired = self
                     .history
                     .iter()

@@ -36,6 +36,8 @@ pub struct Worker {
     pub wanted: Vec<Wanted>,
     /// The version it said.
     pub version: String,
+    /// It knows of windows that are passed on.
+    pub windows: bool,
     /// It has closed its end.
     pub closed: bool,
     /// It was told to exit, and is killed when it hasn't by then.
@@ -95,6 +97,7 @@ impl Worker {
             config: None,
             wanted: Vec::new(),
             version: String::new(),
+            windows: false,
             closed: false,
             retire_by: None,
             feed: VecDeque::new(),

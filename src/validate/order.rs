@@ -8,10 +8,14 @@
 //! chance: the places are walked in a circle, and a name seen since the last round is passed over). Of a name that was
 //! forgotten the next point passes, whatever its timestamp.
 
+mod shared;
+
 use std::hash::Hasher;
 
 use foldhash::{SharedSeed, quality::FoldHasher};
 use hashbrown::HashTable;
+
+pub use shared::{Admitted, SharedOrder};
 
 /// Makes [`OrderKey`]s: the part that needs no lock.
 #[derive(Clone)]
@@ -86,6 +90,8 @@ struct Place {
     key: OrderKey,
     last: u32,
     seen: bool,
+    /// Its only point was taken back: there is no last.
+    void: bool,
 }
 
 /// What can't be merged.
@@ -120,24 +126,31 @@ impl Order {
     /// Whether a point is newer than the last of its name; if so, it is the last from here on.
     #[inline]
     pub fn admit(&mut self, key: OrderKey, timestamp: u32) -> bool {
-        let Some(place) = self.find(key) else {
-            self.insert(key, timestamp);
-            return true;
-        };
-        place.seen = true;
-        if timestamp <= place.last {
-            return false;
-        }
-        place.last = timestamp;
-        true
+        self.admit_over(key, timestamp).is_some()
     }
 
-    /// [`admit`](Order::admit)s points in their order, and tells the index of each that is refused.
-    pub fn admit_all(&mut self, points: &[(OrderKey, u32)], mut refused: impl FnMut(usize)) {
-        for (index, (key, timestamp)) in points.iter().enumerate() {
-            if !self.admit(*key, *timestamp) {
-                refused(index);
-            }
+    /// The same; tells what was the last before, if there was one.
+    #[inline]
+    fn admit_over(&mut self, key: OrderKey, timestamp: u32) -> Option<Option<u32>> {
+        let Some(place) = self.find(key) else {
+            self.insert(key, timestamp);
+            return Some(None);
+        };
+        place.seen = true;
+        let before = (!place.void).then_some(place.last);
+        if before.is_some_and(|last| timestamp <= last) {
+            return None;
+        }
+        (place.last, place.void) = (timestamp, false);
+        Some(before)
+    }
+
+    /// Forgets a point that was admitted, if it is still the last of its name.
+    fn take_back(&mut self, key: OrderKey, timestamp: u32, before: Option<u32>) {
+        if let Some(place) = self.find(key)
+            && place.last == timestamp
+        {
+            (place.last, place.void) = (before.unwrap_or(0), before.is_none());
         }
     }
 
@@ -154,6 +167,7 @@ impl Order {
             key,
             last,
             seen: false,
+            void: false,
         };
         let index = if self.places.len() < self.names {
             self.places.push(place);
@@ -208,12 +222,13 @@ impl Order {
     pub fn save(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD + ENTRY * self.places.len());
         let OrderKey { finds, proves } = self.mark;
-        for word in [MAGIC, finds, proves, self.places.len() as u64] {
+        let names = self.places.iter().filter(|place| !place.void).count();
+        for word in [MAGIC, finds, proves, names as u64] {
             bytes.extend(word.to_le_bytes());
         }
         // Those that are to be forgotten first come first.
         let (later, sooner) = self.places.split_at(self.hand);
-        for place in sooner.iter().chain(later) {
+        for place in sooner.iter().chain(later).filter(|place| !place.void) {
             bytes.extend(place.key.finds.to_le_bytes());
             bytes.extend(place.key.proves.to_le_bytes());
             bytes.extend(place.last.to_le_bytes());
@@ -227,6 +242,12 @@ impl Order {
     /// # Errors
     /// When it isn't of its form, or of another seed; nothing is taken then.
     pub fn merge(&mut self, saved: &[u8]) -> Result<u64, BadOrder> {
+        self.check(saved)?;
+        Ok(self.merge_entries(&saved[HEAD..]))
+    }
+
+    /// Whether it is of its form, and of the same seed.
+    fn check(&self, saved: &[u8]) -> Result<(), BadOrder> {
         let (head, entries) = saved
             .split_first_chunk::<HEAD>()
             .ok_or(BadOrder::Malformed)?;
@@ -241,6 +262,10 @@ impl Order {
         if mark != self.mark {
             return Err(BadOrder::OtherKeys);
         }
+        Ok(())
+    }
+
+    fn merge_entries(&mut self, entries: &[u8]) -> u64 {
         let (entries, _) = entries.as_chunks::<ENTRY>();
         for entry in entries {
             let key = OrderKey {
@@ -249,11 +274,13 @@ impl Order {
             };
             let last = u32::from_le_bytes(*chunk(entry, 16));
             match self.find(key) {
-                Some(place) => place.last = place.last.max(last),
+                Some(place) => {
+                    (place.last, place.void) = (place.last.max(last), false);
+                }
                 None => self.insert(key, last),
             }
         }
-        Ok(entries.len() as u64)
+        entries.len() as u64
     }
 }
 
@@ -362,9 +389,16 @@ mod tests {
                 }
             }
             let mut refused = Vec::new();
-            old.admit_all(earlier, |index| refused.push(index));
+            let mut admit_all = |order: &mut Order, points: &[(OrderKey, u32)], from: usize| {
+                for (index, (key, at)) in points.iter().enumerate() {
+                    if !order.admit(*key, *at) {
+                        refused.push(from + index);
+                    }
+                }
+            };
+            admit_all(&mut old, earlier, 0);
             prop_assert_eq!(new.merge(&old.save()), Ok(old.len() as u64));
-            new.admit_all(later, |index| refused.push(index + earlier.len()));
+            admit_all(&mut new, later, earlier.len());
             prop_assert_eq!(refused, expected);
             // However often it comes.
             prop_assert_eq!(new.merge(&old.save()), Ok(old.len() as u64));

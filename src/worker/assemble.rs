@@ -16,6 +16,9 @@ use super::offered::Offered;
 use super::relay::{Relay, Resized};
 use super::standing::Standing;
 use super::web::Web;
+use super::windows::Gathering;
+use crate::aggregate::{self, Rule};
+use crate::aggregating::Aggregating;
 use crate::config::{self, Config};
 use crate::destination::Destination;
 use crate::gate::Gate;
@@ -24,7 +27,7 @@ use crate::intake::{Intake, Snapshot};
 use crate::ledger::{self, Kind, Ledger};
 use crate::listen::{Connections, Inputs, Limits, Listener};
 use crate::queue::{self, Policy, Queue, WhenFull};
-use crate::route::{BlockRule, Chooser, Entries, Matcher, Table, TableRoute};
+use crate::route::{Aggregate, BlockRule, Chooser, Entries, Matcher, Rewrite, Table, TableRoute};
 use crate::spec::{self, Full, Replay};
 use crate::spool::{self, Spool};
 use crate::state;
@@ -57,7 +60,12 @@ pub(super) fn assemble(
         respecified: Vec::new(),
         fresh: Vec::new(),
     };
-    let (table, destinations) = builder.table(&config)?;
+    let aggregations = config
+        .aggregations
+        .iter()
+        .map(|spec| spec.compile().map_err(invalid))
+        .collect::<io::Result<Vec<_>>>()?;
+    let (table, destinations) = builder.table(&config, &aggregations)?;
     let leaving = builder.leaving()?;
     let Builder {
         resized,
@@ -82,6 +90,11 @@ pub(super) fn assemble(
             .iter()
             .map(|r| object(Kind::Rule, &r.text))
             .collect::<io::Result<_>>()?,
+        aggregation_counts: aggregations
+            .iter()
+            .map(|rule| object(Kind::Aggregation, &rule.text))
+            .collect::<io::Result<_>>()?,
+        aggregations,
         table,
     };
     let spool = Spool::start(spool::Plan {
@@ -98,10 +111,12 @@ pub(super) fn assemble(
         destinations: destinations.iter().chain(&leaving).cloned().collect(),
         runtime: runtime.clone(),
     })?;
+    // Until it is known that no predecessor has any.
+    let windows = Aggregating::new(aggregate::Limits::of(config.max_windows), true);
     let inputs = Arc::new(Inputs {
         ledger: ledger.clone(),
         gate,
-        intake: Arc::new(Intake::new(snapshot)),
+        intake: Arc::new(Intake::new(snapshot, windows)),
         registry: registry.clone(),
         connections: Connections::default(),
         limits: Limits {
@@ -125,6 +140,8 @@ pub(super) fn assemble(
         version,
         config_hash: hash(&config.source),
         internal: ledger.object(Kind::Listener, "internal")?,
+        aggregated: ledger.object(Kind::Listener, "aggregation")?,
+        gathering: Gathering::default(),
         config,
         ledger,
         registry,
@@ -218,14 +235,17 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn table(&mut self, config: &Config) -> io::Result<(Table, Vec<Arc<Destination>>)> {
-        let invalid = |e: String| io::Error::new(io::ErrorKind::InvalidData, e);
+    fn table(
+        &mut self,
+        config: &Config,
+        aggregations: &[Rule],
+    ) -> io::Result<(Table, Vec<Arc<Destination>>)> {
         let mut destinations = Vec::new();
         let mut routes = Vec::new();
         for route in &config.routes {
             let mut takers = Vec::new();
             for spec in &route.destinations {
-                let matcher = Matcher::new(&spec.patterns).map_err(|e| invalid(e.to_string()))?;
+                let matcher = Matcher::new(&spec.patterns).map_err(invalid)?;
                 takers.push((destinations.len(), matcher));
                 let held = self.queues.get(&spec.id).map(|(_, held, _)| held.clone());
                 let destination = Arc::new(self.destination(spec, &route.key)?);
@@ -239,26 +259,34 @@ impl Builder<'_> {
                 destinations.push(destination);
             }
             let members = route.members(destinations.len() - takers.len());
-            let chooser = Chooser::new(route.kind, members, route.choice.options())
-                .map_err(|e| invalid(e.to_string()))?;
+            let chooser =
+                Chooser::new(route.kind, members, route.choice.options()).map_err(invalid)?;
             routes.push(TableRoute {
                 key: route.key.clone(),
                 chooser,
-                matcher: Matcher::new(&route.patterns).map_err(|e| invalid(e.to_string()))?,
+                matcher: Matcher::new(&route.patterns).map_err(invalid)?,
                 destinations: takers,
             });
         }
         let blocklist = config
             .blocklist
             .iter()
-            .map(|rule| BlockRule::parse(rule).map_err(|e| invalid(e.to_string())))
+            .map(|rule| BlockRule::parse(rule).map_err(invalid))
             .collect::<io::Result<_>>()?;
+        let rewriters = config.rewriters.iter().map(|spec| {
+            let rewriter = spec.compile().map_err(invalid)?;
+            Ok(Arc::new(rewriter) as Arc<dyn Rewrite>)
+        });
+        let rules = aggregations.iter().cloned();
         let table = Table::new(Entries {
             blocklist,
+            rewriters: rewriters.collect::<io::Result<_>>()?,
+            aggregators: rules
+                .map(|rule| Arc::new(rule) as Arc<dyn Aggregate>)
+                .collect(),
             routes,
             first_only: config.first_only,
             destinations: destinations.len(),
-            ..Entries::default()
         });
         Ok((table, destinations))
     }
@@ -333,6 +361,11 @@ impl Builder<'_> {
         }
         Ok(leaving)
     }
+}
+
+/// What a config was proven not to have.
+fn invalid(error: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }
 
 /// A multiple of the page size, as a ring must be.

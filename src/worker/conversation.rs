@@ -1,7 +1,7 @@
 //! What a worker hears from its supervisor, and does.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::offered::Offered;
 use super::relay::{Relay, lock};
 use super::stop::Stopping;
+use super::windows::{flush_for_ever, pack};
 use super::{Begun, ORPHANED, assemble, fault, own_metrics, report};
 use crate::handover::{FromSupervisor, FromWorker, Link, Wanted};
 use crate::ledger::LANES;
@@ -52,6 +53,7 @@ pub(super) fn hold(begun: Begun) -> io::Result<i32> {
     let relay = assemble::assemble(begun, &mut offered, runtime.handle().clone(), threads)?;
     relay.start_tasks();
     runtime.spawn(own_metrics::send_for_ever(relay.clone()));
+    runtime.spawn(flush_for_ever(relay.clone()));
     runtime.spawn(tick(relay.clone(), link.clone()));
     let config = sys::memfd_with("baton-config", &[&relay.config.source])?;
     fault::point("before-ready");
@@ -177,6 +179,7 @@ impl Conversation {
                 let began = Instant::now();
                 let state = sys::read_memfd(state.as_fd(), MAX_FROZEN)?;
                 self.take_over(state)?;
+                self.relay.gathering.succeed();
                 fault::point("before-confirmed");
                 self.link.send(&FromWorker::Confirmed, &[])?;
                 tracing::debug!(us = began.elapsed().as_micros() as u64, "took over");
@@ -194,6 +197,8 @@ impl Conversation {
             FromSupervisor::Go => self.go(),
             FromSupervisor::Freeze { successor } => self.freeze(successor)?,
             FromSupervisor::Thaw { stale } => self.thaw(stale)?,
+            FromSupervisor::PassWindows { successor } => self.pass_windows(successor)?,
+            FromSupervisor::Windows => self.take_windows(fds.first().map(|fd| fd.as_fd())),
             FromSupervisor::Settled { leaving } => self.settled(&leaving),
             FromSupervisor::Retire => return Ok(Some(0)),
             FromSupervisor::Stop { timeout_ms } => self.stop(Duration::from_millis(timeout_ms), 0),
@@ -303,6 +308,7 @@ impl Conversation {
 
     fn go(&mut self) {
         fault::point("on-go");
+        self.relay.gathering.begin(&self.relay);
         let (relay, link) = (self.relay.clone(), self.link.clone());
         let (opened, is_open) = std::sync::mpsc::sync_channel(1);
         // By the runtime, so that it is seen to turn before it is to serve; and told from here, before all the tasks
@@ -318,6 +324,32 @@ impl Conversation {
             fault::point("after-running");
         });
         let _opened = is_open.recv();
+        self.relay.gathering.serve(&self.relay);
+    }
+
+    /// Frozen, and its successor serves: nothing changes here any more.
+    fn pass_windows(&mut self, successor: u64) -> io::Result<()> {
+        fault::point("on-pass-windows");
+        self.relay.gathering.join();
+        let packed = pack(&self.relay, true);
+        let memory = packed.and_then(|parts| sys::memfd_with("baton-windows", &parts));
+        // Without it the successor counts them as lost.
+        let memory = memory
+            .inspect_err(|error| tracing::error!(%error, "aggregation windows can't be passed"))
+            .ok();
+        let beside: Vec<_> = memory.iter().map(|memory| memory.as_fd()).collect();
+        self.link.send(&FromWorker::Windows { successor }, &beside)
+    }
+
+    fn take_windows(&mut self, memory: Option<BorrowedFd<'_>>) {
+        let read = memory.map(|memory| sys::read_memfd(memory, MAX_FROZEN));
+        let parcel = read.and_then(|read| {
+            read.inspect_err(|error| tracing::error!(%error, "aggregation windows can't be read"))
+                .ok()
+        });
+        if parcel.is_some() || self.relay.gathering.awaits() {
+            self.relay.gathering.take(&self.relay, parcel);
+        }
     }
 
     fn freeze(&mut self, successor: u64) -> io::Result<()> {
@@ -348,6 +380,7 @@ impl Conversation {
             self.relay.ledger.recover();
             self.relay.recover_connections(true);
             self.link_and_resize();
+            self.relay.gathering.thawed(&self.relay);
         }
         self.relay.open();
         for destination in self.relay.all_destinations() {

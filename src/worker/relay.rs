@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use super::standing::{self, Standing};
 use super::web::Web;
+use super::windows::Gathering;
 use crate::config::Config;
 use crate::destination::{Destination, has_cookie};
 use crate::handover::{Generation, Item, Registry};
@@ -39,6 +40,9 @@ pub(super) struct Relay {
     pub listeners: Mutex<Vec<Arc<Listener>>>,
     /// Counts Baton's own metrics as an input.
     pub internal: Object,
+    /// Counts the lines that aggregations make as an input.
+    pub aggregated: Object,
+    pub gathering: Gathering,
     pub web: Web,
     pub history: Mutex<Vec<Generation>>,
     /// It serves, and isn't stopping.
@@ -171,6 +175,8 @@ impl Relay {
         self.serving.store(false, Ordering::SeqCst);
         self.spool.freeze();
         self.inputs.gate.close();
+        self.gathering
+            .count(&mut self.inputs.gate.inside_closed().writer);
         let mut frozen = self.inputs.connections.freeze();
         for destination in self.all_destinations() {
             if let Some((cookie, _)) = destination.socket() {

@@ -10,9 +10,10 @@ use super::assemble::queue_item;
 use super::relay::{Relay, lock};
 use crate::admin::samples::samples;
 use crate::admin::view::{
-    DestinationView, ListenerView, OrphanView, RouteView, RuleView, SpoolView, StateView, Totals,
-    View,
+    AggregationView, DestinationView, ListenerView, OrphanView, RouteView, RuleView, SpoolView,
+    StateView, Totals, View, WindowsView,
 };
+use crate::aggregate::{Refused, Rule};
 use crate::destination::Destination;
 use crate::intake::now_ms;
 use crate::ledger::{Cell, Count, DropReason, Kind, Object};
@@ -63,12 +64,55 @@ pub(super) fn view(relay: &Relay) -> View {
         config_hash: relay.config_hash.clone(),
         serving: relay.serving.load(Ordering::SeqCst),
         blocklist: blocklist.collect(),
+        aggregations: aggregations(relay),
+        windows: windows(relay),
         routes: routes.collect(),
         destinations,
         listeners,
         totals,
         generations: lock(&relay.history).clone(),
     }
+}
+
+fn windows(relay: &Relay) -> WindowsView {
+    let intake = &relay.inputs.intake;
+    let (open, points) = intake.windows.open();
+    let (order_names, order_forgotten) = intake.order.get().map_or((0, 0), |order| order.known());
+    WindowsView {
+        open: open as u64,
+        points,
+        held: relay.gathering.is_held(),
+        order_names: order_names as u64,
+        order_forgotten,
+    }
+}
+
+fn aggregations(relay: &Relay) -> Vec<AggregationView> {
+    let snapshot = relay.inputs.intake.snapshot.load();
+    let windows = &relay.inputs.intake.windows;
+    let open = windows.open_of(&snapshot.aggregations);
+    let rules = snapshot.aggregations.iter();
+    let rules = rules.zip(&snapshot.aggregation_counts);
+    let view = |(at, (rule, object)): (usize, (&Rule, &Object))| {
+        let total = |count: Count| relay.ledger.total(*object, count);
+        let refused = Refused::ALL
+            .into_iter()
+            .map(|reason| (reason.as_str(), total(reason.into())));
+        AggregationView {
+            aggregation: rule.text.clone(),
+            open_points: (total(Count::Lines) + total(Count::Restored))
+                .saturating_sub(total(Count::Flushed) + total(Count::Lost)),
+            points: total(Count::Lines),
+            refused: refused.filter(|(_, points)| *points > 0).collect(),
+            restored: total(Count::Restored),
+            flushed: total(Count::Flushed),
+            lost_points: total(Count::Lost),
+            windows: total(Count::Windows),
+            lines_out: total(Count::Out),
+            open_windows: open[at] as u64,
+        }
+    };
+    rules.enumerate().map(view).collect()
 }
 
 fn listeners(relay: &Relay) -> Vec<ListenerView> {
@@ -86,6 +130,8 @@ fn listeners(relay: &Relay) -> Vec<ListenerView> {
         });
     }
     views.push(listener_view(relay, "internal", "internal", relay.internal));
+    let made = relay.aggregated;
+    views.push(listener_view(relay, "aggregation", "internal", made));
     for view in &mut views {
         view.connections = connections
             .remove(&view.address)
@@ -127,6 +173,7 @@ fn listener_totals(relay: &Relay, object: Object) -> Totals {
         lines: total(Count::Lines),
         rejected: rejected.filter(|(_, lines)| *lines > 0).collect(),
         blocked: total(Count::Blocked),
+        consumed: total(Count::Consumed),
         unrouted: total(Count::Unrouted),
         routed: total(Count::Routed),
         copies: total(Count::Copies),
@@ -141,6 +188,7 @@ fn add(sum: &mut Totals, part: &Totals) {
         *sum.rejected.entry(reason).or_default() += lines;
     }
     sum.blocked += part.blocked;
+    sum.consumed += part.consumed;
     sum.unrouted += part.unrouted;
     sum.routed += part.routed;
     sum.copies += part.copies;
@@ -272,9 +320,10 @@ pub(super) fn reclaim(relay: &Relay) {
         .routes
         .iter()
         .chain(&snapshot.blocklist)
+        .chain(&snapshot.aggregation_counts)
         .copied()
         .collect();
-    used.insert(relay.internal);
+    used.extend([relay.internal, relay.aggregated]);
     used.extend(lock(&relay.listeners).iter().map(|l| l.object));
     used.extend(relay.inputs.connections.all().iter().map(|c| c.object));
     for destination in relay.all_destinations() {

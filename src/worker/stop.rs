@@ -61,6 +61,7 @@ async fn stop(
     relay.serving.store(false, Ordering::SeqCst);
     relay.inputs.stopping.send_replace(true);
     let unread = take_last_lines(relay).await;
+    let windows = keep_windows(relay, takes_longer).await;
     let destinations = relay.all_destinations();
     for destination in &destinations {
         destination.drain();
@@ -114,10 +115,34 @@ async fn stop(
         [] => "everything was delivered".to_owned(),
         undelivered => format!("not delivered: {}", undelivered.join(", ")),
     };
+    match windows {
+        Ok(0) | Err(0) => {}
+        Ok(points) => summary.push_str(&format!("; {points} points wait in aggregation windows")),
+        Err(points) => summary.push_str(&format!(
+            "; {points} points in aggregation windows are lost"
+        )),
+    }
     if unread > 0 {
         summary.push_str(&format!("; {unread} bytes of clients were left unread"));
     }
     summary
+}
+
+/// Keeps aggregation windows for the next start. Tells how many points, kept or not.
+async fn keep_windows(
+    relay: &Arc<Relay>,
+    takes_longer: &(impl Fn(&str) + Sync),
+) -> Result<u64, u64> {
+    let relay = relay.clone();
+    let kept = tokio::task::spawn_blocking(move || super::windows::keep(&relay, STOW));
+    tokio::pin!(kept);
+    loop {
+        match timeout(TELL, &mut kept).await {
+            // The worker ends when one of its threads panics.
+            Ok(kept) => return kept.unwrap_or(Err(0)),
+            Err(_) => takes_longer("keeping aggregation windows"),
+        }
+    }
 }
 
 /// Moves what destinations didn't take to the spool, and takes from there what they did. False: it couldn't be moved, and is where it was.

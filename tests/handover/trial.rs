@@ -492,7 +492,11 @@ pub fn books(status: &Status) {
     };
     assert_eq!(
         total("in"),
-        total("rejected") + total("blocked") + total("unrouted") + total("routed"),
+        total("rejected")
+            + total("blocked")
+            + total("consumed")
+            + total("unrouted")
+            + total("routed"),
         "{}",
         status.document()
     );

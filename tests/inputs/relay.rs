@@ -49,11 +49,15 @@ impl Config {
             input,
             routes,
         } = self;
+        let probation = match supervisor.contains("probation") {
+            true => "",
+            false => "probation = \"100ms\"",
+        };
         format!(
             r#"{top}
 [supervisor]
 control = "unix:control.sock"
-probation = "100ms"
+{probation}
 {supervisor}
 [listen]
 line = ["tcp://127.0.0.1:{port}", "udp://127.0.0.1:{port}", "unix:line.sock"]

@@ -51,6 +51,7 @@ fn lines(pickle: &[u8]) -> Option<String> {
         rules: &Rules::default(),
         now: 7,
         moment: Moment::default(),
+        order: None,
     };
     batch.run(&terms, &text);
     let spans = batch.placed().iter().flat_map(|placed| &placed.spans);

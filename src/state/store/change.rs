@@ -27,7 +27,7 @@ impl<'a> Change<'a> {
         Ok(Change { tx, events_kept })
     }
 
-    fn conn(&self) -> Result<&Connection, StoreError> {
+    pub(super) fn conn(&self) -> Result<&Connection, StoreError> {
         match self.tx.is_autocommit() {
             false => Ok(&self.tx),
             // What follows would be committed one by one.

@@ -37,6 +37,19 @@ pub const TABLES: &[&str] = &[
     "table_entry",
 ];
 
+/// Aggregation windows over a stop. Made by the stop that needs it and not by a step: it has to be there in the file of
+/// any minor version, and the worker that stops may not have come so far as to migrate.
+pub const KEPT: &str = "
+CREATE TABLE IF NOT EXISTS kept_window (
+    id TEXT NOT NULL,
+    piece INTEGER NOT NULL,
+    kept_at TEXT NOT NULL,
+    summary TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    PRIMARY KEY (id, piece)
+) STRICT;
+";
+
 /// Version 1.0.
 ///
 /// A row of `spool` lives when its seq is above what was purged, and when it isn't `stuck`: so unreadable that it can't
