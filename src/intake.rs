@@ -153,6 +153,11 @@ impl Intake {
         Ok(())
     }
 
+    /// The number that the next batch has.
+    pub fn next_turn(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
     /// Takes lines that can't wait, from a lane of one's own.
     pub fn feed_now(&self, lane: &mut Lane, origin: Origin<'_>, lines: &[u8]) {
         let snapshot = self.snapshot.load();

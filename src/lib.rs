@@ -58,6 +58,7 @@ pub mod metrics;
 
 // What was written by people.
 pub mod config;
+pub mod ruleset;
 pub mod spec;
 pub mod spool;
 

@@ -14,6 +14,7 @@ mod gathered;
 mod judge;
 mod memo;
 mod placing;
+pub mod trace;
 
 use std::ops::Range;
 
@@ -26,8 +27,8 @@ use judge::{Scratch, Verdict};
 use memo::{Known, Memo};
 use placing::Placing;
 
-/// How many rejected lines of a batch are kept to be looked at.
-const REJECTIONS: usize = 4;
+/// How many rejected lines of a batch are kept to be looked at, of each reason.
+const REJECTIONS: u64 = 4;
 
 /// What one batch of lines came to, and the room to find it out.
 #[derive(Debug, Default)]
@@ -258,7 +259,7 @@ impl Batch {
                 true => self.scratch.rename_again(name, text.start + old..text.end),
                 false => self.scratch.rename(name, &input[text][old..]),
             };
-            if text.len() > terms.rules.max_line + 1 {
+            if is_too_long(terms.rules, text.len()) {
                 self.scratch.truncate(text.start);
                 return self.refuse(&line);
             }
@@ -301,7 +302,7 @@ impl Batch {
     fn reject(&mut self, reason: Reason, range: Range<usize>) {
         self.lines += 1;
         self.rejected[reason as usize] += 1;
-        if self.rejections.len() < REJECTIONS {
+        if self.rejected[reason as usize] <= REJECTIONS {
             self.rejections.push(Rejection { reason, range });
         }
     }
@@ -316,7 +317,7 @@ impl Batch {
         &self.rejected
     }
 
-    /// The first four rejected lines.
+    /// The first four rejected lines of each reason, in the order in which they came.
     pub fn rejections(&self) -> &[Rejection] {
         &self.rejections
     }
@@ -370,6 +371,11 @@ impl Batch {
             &input[range]
         }
     }
+}
+
+/// Whether a line that has a new name may not pass for its size, newline included.
+fn is_too_long(rules: &Rules, size: usize) -> bool {
+    size > rules.max_line + 1
 }
 
 /// Decides on a name for the first time.

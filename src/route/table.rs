@@ -252,6 +252,21 @@ impl Table {
         }
     }
 
+    /// Decides which routes take lines of a name that no other rule is asked about: one that an aggregator made.
+    pub fn decide_routes(&self, name: &[u8], scratch: &mut Scratch, decision: &mut Decision) {
+        decision.clear();
+        let Scratch {
+            search,
+            accepting,
+            chosen,
+            ..
+        } = scratch;
+        let mut found = self.find(name, search);
+        split(&mut found, self.routes);
+        let mut room = Room { accepting, chosen };
+        self.route(found, &Subject::new(name), &mut room, decision);
+    }
+
     /// The places that a name can meet, ascending.
     #[inline]
     fn find<'a>(&'a self, name: &[u8], search: &'a mut Search) -> &'a [u32] {
