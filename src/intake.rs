@@ -153,11 +153,6 @@ impl Intake {
         Ok(())
     }
 
-    /// The number that the next batch has.
-    pub fn next_turn(&self) -> u64 {
-        self.turns.load(Ordering::Relaxed)
-    }
-
     /// Takes lines that can't wait, from a lane of one's own.
     pub fn feed_now(&self, lane: &mut Lane, origin: Origin<'_>, lines: &[u8]) {
         let snapshot = self.snapshot.load();
@@ -168,6 +163,11 @@ impl Intake {
         };
         let fed = self.feed(&snapshot, batch, writer, origin, lines, |_| {});
         debug_assert!(fed.is_ok(), "who can't wait isn't told to");
+    }
+
+    /// The number that the next batch has.
+    pub fn next_turn(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 }
 

@@ -252,7 +252,7 @@ impl Table {
         }
     }
 
-    /// Decides which routes take lines of a name that no other rule is asked about: one that an aggregator made.
+    /// Decides who takes lines of a name that nothing is asked before: those that aggregators made.
     pub fn decide_routes(&self, name: &[u8], scratch: &mut Scratch, decision: &mut Decision) {
         decision.clear();
         let Scratch {

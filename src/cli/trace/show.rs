@@ -48,11 +48,11 @@ pub(super) fn for_people(trace: &Trace) -> String {
         }
         Outcome::Blocked => {
             let rule = trace.blocked_by.clone().unwrap_or_default();
-            say("blocked by", &format!("{rule}"));
+            say("blocked by", &rule);
         }
         Outcome::Consumed => {
             let rule = trace.consumed_by.clone().unwrap_or_default();
-            say("consumed by", &format!("{rule}"));
+            say("consumed by", &rule);
         }
         Outcome::Unrouted if trace.routes.is_empty() => say("unrouted", "no route matches it"),
         Outcome::Unrouted => say("unrouted", "no destination takes it"),
