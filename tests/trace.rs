@@ -329,3 +329,17 @@ fn a_flood_of_one_reason_hides_no_other() {
     assert_eq!(all.as_array().unwrap().len(), flood.len() + 2);
     relay.check_books();
 }
+
+#[test]
+fn a_datagrams_sender_is_told() {
+    let relay = Relay::start(&Config::to_file());
+    let [one, other] = [relay.udp(), relay.udp()];
+    let rejected = || relay.get("/api/rejected").as_array().unwrap().clone();
+    for (count, socket) in [(1, &one), (2, &other), (3, &one)] {
+        socket.send(b"a x 1").unwrap();
+        wait_for("a rejected line", || rejected().len() == count);
+        let peer = socket.local_addr().unwrap().to_string();
+        assert_eq!(rejected()[count - 1]["peer"], peer);
+    }
+    relay.check_books();
+}
