@@ -390,7 +390,9 @@ proptest! {
             }
         }
     }
+}
 
+proptest! {
     #[test]
     fn no_input_makes_it_panic(input: Vec<u8>) {
         let config = config(RULES);
