@@ -13,10 +13,11 @@ mod state;
 mod tests;
 mod windows;
 
-pub use closed::Closed;
+pub use closed::{Closed, suffixed};
 pub use rule::{BadAggregation, Rule, canonical};
 pub use saved::{Malformed, Merged, Saved};
-pub use windows::{Flushed, Gone, Limits, Windows};
+pub use state::suffixes;
+pub use windows::{Flushed, Gone, Limits, MAX_NAME, Windows};
 
 /// What is computed of the points of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,6 +7,7 @@ mod reload;
 mod run;
 mod spool;
 mod status;
+mod trace;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,6 +44,14 @@ enum Command {
     Reload(ControlArgs),
     /// Show what a running daemon does
     Status(status::Args),
+    /// Show what becomes of metrics: rewritten to, blocked by, aggregated in, routes, destinations
+    ///
+    /// A metric is a name, or a whole line "NAME VALUE TIMESTAMP". Without any they are read from standard input, one a
+    /// line. With --config alone the config is asked, no daemon is needed, and everything is taken to be up; otherwise the
+    /// running daemon is asked, by what it has in force and who is up now.
+    ///
+    /// Exit status 0: they were traced, whatever becomes of them. 78: the config is bad. 1: no daemon answers.
+    Trace(trace::Args),
     /// Look into the spool on disk, and change it
     Spool(spool::Args),
     /// Restart a private instance under load, and count every line
@@ -100,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Spool(args) => spool::run(&args),
         Command::Drill(args) => drill::run(&args),
         Command::Worker => Ok(exit_code(crate::worker::run(VERSION))),

@@ -19,6 +19,7 @@ mod link;
 mod partials;
 mod registry;
 mod spool;
+mod trace;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,7 @@ pub use link::{Client, Link, Outbox};
 pub use partials::{Frozen, FrozenWriter, Partial};
 pub use registry::Registry;
 pub use spool::{Outcome, SpoolCommand};
+pub use trace::{MAX_TRACED, MAX_TRACED_BYTES, Traced};
 
 /// The version of this protocol. A worker names the range it speaks, the supervisor picks.
 pub const PROTOCOL: u32 = 1;
@@ -117,6 +119,13 @@ pub enum FromWorker {
         id: u64,
         /// What came of it.
         outcome: Outcome,
+    },
+    /// The answer to `Trace`; beside it what was asked for, if it is done.
+    Traced {
+        /// The question's number.
+        id: u64,
+        /// What came of it.
+        outcome: Traced,
     },
     /// It has stopped as it was told, and ends.
     Stopped {
@@ -210,6 +219,11 @@ pub enum FromSupervisor {
         id: u64,
         /// What to do.
         command: SpoolCommand,
+    },
+    /// Say what becomes of the metrics beside, and answer `traced`.
+    Trace {
+        /// The question's number.
+        id: u64,
     },
     /// The generations there were, for the status page.
     History {
@@ -352,6 +366,8 @@ pub enum Request {
         /// What to do.
         command: SpoolCommand,
     },
+    /// Say what becomes of the metrics beside.
+    Trace,
 }
 
 /// The answer.
@@ -383,6 +399,14 @@ pub enum Answer {
     Spooled {
         /// That.
         outcome: Outcome,
+    },
+    /// What becomes of metrics.
+    Traced {
+        /// What came of the question.
+        outcome: Traced,
+        /// A list, once the client has put it in its place.
+        #[serde(default)]
+        traces: serde_json::Value,
     },
     /// The status. Beside it the serving worker's part, as JSON in a sealed memfd; none while no worker
     /// serves.

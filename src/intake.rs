@@ -263,6 +263,11 @@ impl Intake {
         let fed = self.feed(&snapshot, batch, writer, origin, lines, |_| {});
         debug_assert!(fed.is_ok(), "who can't wait isn't told to");
     }
+
+    /// The number that the next batch has.
+    pub fn next_turn(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
 }
 
 /// Takes the right to write to the queues that get something: in one order for all threads and tables.

@@ -59,6 +59,7 @@ pub mod metrics;
 // What was written by people.
 pub mod config;
 pub mod convert;
+pub mod ruleset;
 pub mod spec;
 pub mod spool;
 

@@ -13,7 +13,9 @@
 mod gathered;
 mod judge;
 mod memo;
+mod order;
 mod placing;
+pub mod trace;
 
 use std::ops::Range;
 
@@ -29,8 +31,8 @@ use judge::{Scratch, Verdict};
 use memo::{Known, Memo};
 use placing::Placing;
 
-/// How many rejected lines of a batch are kept to be looked at.
-const REJECTIONS: usize = 4;
+/// How many rejected lines of a batch are kept to be looked at, of each reason.
+const REJECTIONS: u64 = 4;
 
 /// What one batch of lines came to, and the room to find it out.
 #[derive(Debug, Default)]
@@ -206,28 +208,6 @@ impl Batch {
         self.placing.begin(table);
     }
 
-    /// Refuses points that aren't newer than the last of their name; the others go on.
-    fn see_order(&mut self, terms: &Terms, order: &SharedOrder, input: &[u8]) {
-        let mut judged = std::mem::take(&mut self.judged);
-        let mut late = std::mem::take(&mut self.late);
-        late.clear();
-        let points = judged.iter().map(|(_, key, timestamp)| (*key, *timestamp));
-        order.admit(points, &mut self.admitted, |index| late.push(index));
-        let mut next = late.iter().copied().peekable();
-        for (index, (line, ..)) in judged.drain(..).enumerate() {
-            match next.next_if_eq(&index) {
-                Some(_) => self.refuse(&line, Reason::Order),
-                None => self.go_on(terms, input, line),
-            }
-        }
-        (self.judged, self.late) = (judged, late);
-    }
-
-    /// The batch can't be placed, and will come again: its points were never there.
-    pub fn take_back(&mut self, order: &SharedOrder) {
-        order.take_back(&mut self.admitted);
-    }
-
     #[inline]
     fn line(&mut self, terms: &Terms, input: &[u8], range: Range<usize>) {
         let line = &input[range.clone()];
@@ -263,7 +243,7 @@ impl Batch {
             None => self.go_on(terms, input, line),
             Some(order) => {
                 let key = order.key(name);
-                let timestamp = timestamp(self.text(input, &span));
+                let timestamp = order::timestamp(self.text(input, &span));
                 self.judged.push((line, key, timestamp));
             }
         }
@@ -352,7 +332,7 @@ impl Batch {
                 true => self.scratch.rename_again(name, text.start + old..text.end),
                 false => self.scratch.rename(name, &input[text][old..]),
             };
-            if text.len() > terms.rules.max_line + 1 {
+            if is_too_long(terms.rules, text.len()) {
                 self.scratch.truncate(text.start);
                 return self.refuse(&line, Reason::Rewrite);
             }
@@ -393,7 +373,7 @@ impl Batch {
     fn reject(&mut self, reason: Reason, range: Range<usize>) {
         self.lines += 1;
         self.rejected[reason as usize] += 1;
-        if self.rejections.len() < REJECTIONS {
+        if self.rejected[reason as usize] <= REJECTIONS {
             self.rejections.push(Rejection { reason, range });
         }
     }
@@ -408,7 +388,7 @@ impl Batch {
         &self.rejected
     }
 
-    /// The first four rejected lines.
+    /// The first four rejected lines of each reason, in the order in which they came.
     pub fn rejections(&self) -> &[Rejection] {
         &self.rejections
     }
@@ -479,15 +459,9 @@ fn place(
     }
 }
 
-/// The timestamp of a line as it is sent.
-fn timestamp(line: &[u8]) -> u32 {
-    let line = line.trim_ascii_end();
-    let digits = memchr::memrchr(b' ', line).map_or(line, |at| &line[at + 1..]);
-    digits.iter().fold(0, |number: u32, digit| {
-        number
-            .wrapping_mul(10)
-            .wrapping_add(u32::from(digit.wrapping_sub(b'0')))
-    })
+/// Whether a line that has a new name may not pass for its size, newline included.
+fn is_too_long(rules: &Rules, size: usize) -> bool {
+    size > rules.max_line + 1
 }
 
 /// Decides on a name for the first time.

@@ -12,6 +12,7 @@ mod notify;
 mod settings;
 mod sockets;
 mod spool;
+mod trace;
 mod unavailable;
 mod worker;
 
@@ -320,6 +321,7 @@ impl Supervisor {
                 self.handle(Event::Terminate);
             }
             Request::Spool { command } => self.pass_command(id, command, beside),
+            Request::Trace => self.pass_question(id, beside),
         }
     }
 
@@ -375,7 +377,7 @@ impl Supervisor {
             .control
             .clients
             .iter()
-            .filter(|c| c.waits_reload || c.waits_spool.is_some())
+            .filter(|c| c.waits_reload || c.waits_spool.is_some() || c.waits_trace.is_some())
             .map(|c| c.id)
             .collect();
         self.answer(&waiting, Err("stopping".into()));

@@ -13,6 +13,7 @@ mod report;
 mod spool;
 mod standing;
 mod stop;
+mod trace;
 mod web;
 mod windows;
 

@@ -1,10 +1,11 @@
 //! The view over HTTP: for Prometheus, for health checks, and for people.
 
+mod query;
 mod serve;
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -16,6 +17,8 @@ use super::samples::samples;
 use super::view::View;
 use crate::intake;
 use crate::metrics;
+use crate::pipeline::trace::Trace;
+use crate::validate::Reason;
 
 pub use serve::{Limits, serve, serve_with};
 
@@ -25,18 +28,24 @@ Baton, a relay for Graphite metric streams.
 /metrics       counters, for Prometheus (OpenMetrics text)
 /healthz       200 while a worker serves, 503 while none does
 /api/status    everything there is to see (JSON)
-/api/rejected  the last lines that were rejected (JSON)
+/api/rejected  the last lines that were rejected (JSON); ?reason=value: those alone
+/api/trace?metric=NAME  what becomes of a metric, or of a whole line (JSON)
 ";
 
 /// Who knows what there is to see. It is asked on the threads that relay: it must not block.
 pub trait Source: Send + Sync + 'static {
     /// The state at this moment.
     fn view(&self) -> View;
-    /// The last rejected lines, the newest last.
-    fn rejected(&self) -> Vec<intake::Sample>;
+    /// The last rejected lines, or those of one reason, the newest last.
+    fn rejected(&self, reason: Option<Reason>) -> Vec<intake::Sample>;
+    /// What becomes of these lines or names now. It may take milliseconds, so it is asked on another thread.
+    fn trace(&self, metrics: &[Vec<u8>]) -> Vec<Trace>;
     /// Whether it serves, and isn't stopping.
     fn is_serving(&self) -> bool;
 }
+
+/// Metrics in one request.
+const MAX_TRACED: usize = 100;
 
 type Shared = State<Arc<dyn Source>>;
 
@@ -49,6 +58,7 @@ pub fn router(source: Arc<dyn Source>) -> Router {
         .route("/healthz", get(healthz))
         .route("/api/status", get(status))
         .route("/api/rejected", get(rejected))
+        .route("/api/trace", get(trace))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "no such page; / lists what there is") })
         .method_not_allowed_fallback(|| async {
             error(
@@ -86,15 +96,64 @@ struct RejectedLine {
     line: String,
 }
 
-async fn rejected(State(source): Shared) -> Json<Vec<RejectedLine>> {
-    let lines = source.rejected().into_iter().map(|sample| RejectedLine {
+async fn rejected(State(source): Shared, RawQuery(query): RawQuery) -> Response {
+    let reason = match rejected_reason(query.as_deref()) {
+        Ok(reason) => reason,
+        Err(wrong) => return error(StatusCode::BAD_REQUEST, &wrong),
+    };
+    let lines = source.rejected(reason).into_iter();
+    let lines = lines.map(|sample| RejectedLine {
         at_ms: sample.at_ms,
         reason: sample.reason,
         listener: sample.listener,
         peer: sample.peer,
         line: sample.line,
     });
-    Json(lines.collect())
+    Json(lines.collect::<Vec<_>>()).into_response()
+}
+
+/// The reason that is asked for; `None`: all.
+fn rejected_reason(query: Option<&str>) -> Result<Option<Reason>, String> {
+    let values = query::values(query, "reason")?;
+    let wanted = match &values[..] {
+        [] => return Ok(None),
+        [one] => String::from_utf8_lossy(one),
+        more => return Err(format!("expected one reason=, found {}", more.len())),
+    };
+    let found = Reason::ALL.into_iter().find(|r| r.as_str() == wanted);
+    found.map(Some).ok_or_else(|| {
+        let words = Reason::ALL.map(Reason::as_str).join(", ");
+        format!("there is no reason {wanted:?}: expected one of {words}")
+    })
+}
+
+async fn trace(State(source): Shared, RawQuery(query): RawQuery) -> Response {
+    let metrics = match traced(query.as_deref()) {
+        Ok(metrics) => metrics,
+        Err(wrong) => return error(StatusCode::BAD_REQUEST, &wrong),
+    };
+    // It asks rule by rule, which is slow: not on a thread that moves metrics.
+    let traces = tokio::task::spawn_blocking(move || source.trace(&metrics)).await;
+    match traces {
+        Ok(traces) => Json(traces).into_response(),
+        Err(_ended) => error(StatusCode::SERVICE_UNAVAILABLE, "not serving"),
+    }
+}
+
+fn traced(query: Option<&str>) -> Result<Vec<Vec<u8>>, String> {
+    let metrics = query::values(query, "metric")?;
+    match metrics.len() {
+        0 => {
+            Err("expected metric=NAME, or a whole line: metric=NAME%20VALUE%20TIMESTAMP".to_owned())
+        }
+        n if n > MAX_TRACED => Err(format!(
+            "expected at most {MAX_TRACED} times metric=, found {n}"
+        )),
+        _ if metrics.iter().any(|metric| metric.contains(&b'\n')) => {
+            Err("a metric has no newline in it: expected metric= once for each".to_owned())
+        }
+        _ => Ok(metrics),
+    }
 }
 
 fn error(status: StatusCode, text: &str) -> Response {

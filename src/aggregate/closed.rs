@@ -46,11 +46,8 @@ impl Closed {
             ..
         } = self;
         let mut lines = 0;
-        let tags = memchr::memchr(b';', &name).unwrap_or(name.len());
         state.results(function, points, |suffix, value| {
-            to.extend_from_slice(&name[..tags]);
-            to.extend_from_slice(suffix.as_bytes());
-            to.extend_from_slice(&name[tags..]);
+            suffixed(&name, suffix, to);
             to.push(b' ');
             shortest(value, to);
             // A vector takes all that is written to it.
@@ -59,6 +56,14 @@ impl Closed {
         });
         lines
     }
+}
+
+/// Appends a name with this before its tags.
+pub fn suffixed(name: &[u8], suffix: &str, to: &mut Vec<u8>) {
+    let tags = memchr::memchr(b';', name).unwrap_or(name.len());
+    to.extend_from_slice(&name[..tags]);
+    to.extend_from_slice(suffix.as_bytes());
+    to.extend_from_slice(&name[tags..]);
 }
 
 /// The fewest digits that read back as the same number: `0.1`, `1e-7`, `3`.

@@ -75,6 +75,14 @@ const PERCENTILES: [(f64, &str); 6] = [
     (0.99, ".p99"),
 ];
 
+/// What stands behind the names of the lines that a function's windows become: nothing, but for percentiles.
+pub fn suffixes(function: Function) -> Vec<&'static str> {
+    match function {
+        Function::Percentiles => PERCENTILES.map(|(_, suffix)| suffix).to_vec(),
+        _ => vec![""],
+    }
+}
+
 impl State {
     /// Of the first point.
     pub(super) fn new(function: Function, value: f64, timestamp: u32) -> State {

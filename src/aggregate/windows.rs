@@ -17,7 +17,7 @@ use super::{Closed, Function, Refused, Rule, state::State};
 const AHEAD: u32 = 3600;
 
 /// The longest name of an output, in bytes: the longest of an input, unless somebody's template multiplies it.
-pub(super) const MAX_NAME: usize = 16 << 10;
+pub const MAX_NAME: usize = 16 << 10;
 
 /// How many values a window keeps: 8 MiB of them, which are moved and sorted at once.
 const VALUES: usize = 1 << 20;

@@ -201,6 +201,10 @@ impl Client {
                     worker,
                 })
             }
+            (Answer::Traced { outcome, .. }, Some(memory)) => {
+                let traces = serde_json::from_slice(&sys::read_memfd(memory.as_fd(), MAX_LARGE)?)?;
+                Ok(Answer::Traced { outcome, traces })
+            }
             (answer, _) => Ok(answer),
         }
     }

@@ -1,11 +1,14 @@
-//! The last rejected lines, to be looked at.
+//! The last rejected lines, to be looked at: of each reason its own, so that a flood of one hides no other.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Origin;
 use crate::pipeline::Batch;
+use crate::validate::Reason;
 
+/// Of each reason so many are kept.
 const KEEP: usize = 100;
 /// Of a line this much is kept.
 const KEEP_BYTES: usize = 256;
@@ -25,10 +28,12 @@ pub struct Sample {
     pub line: String,
 }
 
-/// The last hundred of them.
+/// The last hundred of each reason.
 #[derive(Debug, Default)]
 pub struct Rejected {
-    samples: Mutex<VecDeque<Sample>>,
+    /// By the number of the reason; each with its number in the order in which they came.
+    samples: [Mutex<VecDeque<(u64, Sample)>>; Reason::COUNT],
+    came: AtomicU64,
 }
 
 impl Rejected {
@@ -37,7 +42,7 @@ impl Rejected {
     pub fn note(&self, batch: &Batch, input: &[u8], origin: Origin<'_>, at_ms: u64) {
         for rejection in batch.rejections() {
             self.add(
-                rejection.reason.as_str(),
+                rejection.reason,
                 &input[rejection.range.clone()],
                 origin,
                 at_ms,
@@ -46,26 +51,34 @@ impl Rejected {
     }
 
     /// Notes one line.
-    pub fn add(&self, reason: &'static str, line: &[u8], origin: Origin<'_>, at_ms: u64) {
-        let Ok(mut samples) = self.samples.try_lock() else {
+    pub fn add(&self, reason: Reason, line: &[u8], origin: Origin<'_>, at_ms: u64) {
+        let Ok(mut samples) = self.samples[reason as usize].try_lock() else {
             return;
         };
         if samples.len() >= KEEP {
             samples.pop_front();
         }
-        samples.push_back(Sample {
+        let sample = Sample {
             at_ms,
-            reason,
+            reason: reason.as_str(),
             listener: origin.address.to_owned(),
             peer: origin.peer.to_owned(),
             line: printable(line),
-        });
+        };
+        samples.push_back((self.came.fetch_add(1, Ordering::Relaxed), sample));
     }
 
-    /// The newest last.
-    pub fn last(&self) -> Vec<Sample> {
-        let samples = self.samples.lock().unwrap_or_else(|e| e.into_inner());
-        samples.iter().cloned().collect()
+    /// All that are kept, or those of one reason; the newest last.
+    pub fn last(&self, reason: Option<Reason>) -> Vec<Sample> {
+        let mut all = Vec::new();
+        for (at, samples) in self.samples.iter().enumerate() {
+            if reason.is_none_or(|reason| reason as usize == at) {
+                let samples = samples.lock().unwrap_or_else(|e| e.into_inner());
+                all.extend(samples.iter().cloned());
+            }
+        }
+        all.sort_unstable_by_key(|(came, _)| *came);
+        all.into_iter().map(|(_, sample)| sample).collect()
     }
 }
 
@@ -77,4 +90,43 @@ pub fn printable(line: &[u8]) -> String {
         text.push('…');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::Patience;
+
+    #[test]
+    fn a_flood_of_one_reason_pushes_out_no_other() {
+        let memory = crate::sys::memfd("ledger", crate::ledger::BYTES).unwrap();
+        let ledger = crate::ledger::Ledger::open(std::os::fd::AsFd::as_fd(&memory)).unwrap();
+        let origin = Origin {
+            listener: ledger.object(crate::ledger::Kind::Listener, "a").unwrap(),
+            address: "tcp://[::]:2003",
+            peer: "[::1]:9",
+            patience: Patience::Waits,
+        };
+        let rejected = Rejected::default();
+        rejected.add(Reason::Tags, b"a;b 1 2", origin, 5);
+        for at in 0..1000 {
+            rejected.add(Reason::Value, format!("a x {at}").as_bytes(), origin, 6);
+        }
+        rejected.add(Reason::Fields, b"a\xff", origin, 7);
+        let all = rejected.last(None);
+        assert_eq!(all.len(), KEEP + 2);
+        assert_eq!((&all[0].line[..], all[0].reason), ("a;b 1 2", "tags"));
+        assert_eq!(all[1].line, "a x 900");
+        let last = Sample {
+            at_ms: 7,
+            reason: "fields",
+            listener: "tcp://[::]:2003".to_owned(),
+            peer: "[::1]:9".to_owned(),
+            line: "a\\xff".to_owned(),
+        };
+        assert_eq!(all.last(), Some(&last));
+        assert_eq!(rejected.last(Some(Reason::Fields)), [last]);
+        assert_eq!(rejected.last(Some(Reason::Value)).len(), KEEP);
+        assert_eq!(rejected.last(Some(Reason::Nan)), []);
+    }
 }

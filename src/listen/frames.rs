@@ -24,8 +24,8 @@ use crate::validate::Reason;
 const SMALL: usize = 16 << 10;
 /// What all of them together may take beyond that.
 const MEMORY: usize = 256 << 20;
-/// Rejected items that are kept to be looked at, of one piece.
-const SAMPLES: usize = 4;
+/// Rejected items that are kept to be looked at, of one piece and reason.
+const SAMPLES: u64 = 4;
 /// Of those so many bytes.
 const SHOWN: usize = 512;
 
@@ -230,7 +230,7 @@ impl Placing<'_> {
     #[cold]
     fn refuse(&mut self, reason: Reason, what: Vec<u8>) {
         self.refused[reason as usize] += 1;
-        if self.samples.len() < SAMPLES {
+        if self.refused[reason as usize] <= SAMPLES {
             self.samples.push((reason, what));
         }
     }

@@ -27,5 +27,5 @@ pub(super) fn note_rejection(connection: &Connection, reason: Reason, line: &[u8
 #[cold]
 pub(super) fn note_sample(inputs: &Inputs, connection: &Connection, reason: Reason, line: &[u8]) {
     let rejected = &inputs.intake.rejected;
-    rejected.add(reason.as_str(), line, origin(connection), now_ms());
+    rejected.add(reason, line, origin(connection), now_ms());
 }

@@ -1,9 +1,10 @@
 //! Reading datagrams. Each stands alone: several lines, the last with or without its newline.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, SocketAddrAny, recvfrom};
 
 use super::{Inputs, Listener};
 use crate::gate::{Lane, READ};
@@ -12,6 +13,31 @@ use crate::ledger::Count;
 
 /// The largest datagram, and its newline.
 const DATAGRAM: usize = 65_536;
+
+/// Who sent a batch of datagrams, for people.
+#[derive(Debug, Default)]
+struct Sender {
+    address: Option<SocketAddrAny>,
+    text: String,
+}
+
+impl Sender {
+    /// The address, if all that was sent came from it. A batch is mostly of whom the one before was of, or of many.
+    fn name(&mut self, first: Option<SocketAddrAny>, is_alone: bool) -> &str {
+        if !is_alone {
+            return "several";
+        }
+        if self.text.is_empty() || first != self.address {
+            let address = first.clone().map(SocketAddr::try_from);
+            self.text = match address {
+                Some(Ok(address)) => address.to_string(),
+                _ => "udp".to_owned(),
+            };
+            self.address = first;
+        }
+        &self.text
+    }
+}
 
 enum Step {
     Read,
@@ -28,12 +54,13 @@ pub async fn read_datagrams(inputs: Arc<Inputs>, listener: Arc<Listener>) {
             return;
         }
     };
+    let mut sender = Sender::default();
     let reading = async {
         loop {
             let Ok(mut ready) = socket.readable().await else {
                 return;
             };
-            match step(&inputs, &listener) {
+            match step(&inputs, &listener, &mut sender) {
                 Step::Read => tokio::task::yield_now().await,
                 Step::Empty => ready.clear_ready(),
                 Step::Closed => inputs.gate.opened().await,
@@ -50,14 +77,15 @@ pub async fn read_datagrams(inputs: Arc<Inputs>, listener: Arc<Listener>) {
 /// Reads what has come: as much as a socket's buffer holds, however much more comes meanwhile.
 pub fn drain(inputs: &Inputs, listener: &Listener) {
     const BATCHES: usize = 64;
+    let mut sender = Sender::default();
     for _ in 0..BATCHES {
-        if !matches!(step(inputs, listener), Step::Read) {
+        if !matches!(step(inputs, listener, &mut sender), Step::Read) {
             return;
         }
     }
 }
 
-fn step(inputs: &Inputs, listener: &Listener) -> Step {
+fn step(inputs: &Inputs, listener: &Listener, sender: &mut Sender) -> Step {
     let Some(mut lane) = inputs.gate.enter() else {
         return Step::Closed;
     };
@@ -68,13 +96,18 @@ fn step(inputs: &Inputs, listener: &Listener) -> Step {
         ..
     } = &mut *lane;
     let (mut filled, mut bytes, mut more) = (0, 0, true);
+    let (mut first, mut is_alone) = (None, true);
     while filled < READ && buffer.len() - filled > DATAGRAM {
-        match recv(
+        match recvfrom(
             &listener.socket,
             &mut buffer[filled..filled + DATAGRAM],
             RecvFlags::DONTWAIT,
         ) {
-            Ok((_, n)) => {
+            Ok((_, n, from)) => {
+                match filled {
+                    0 => first = from,
+                    _ => is_alone &= from == first,
+                }
                 bytes += n as u64;
                 filled += n;
                 if n > 0 && buffer[filled - 1] != b'\n' {
@@ -95,7 +128,7 @@ fn step(inputs: &Inputs, listener: &Listener) -> Step {
         let origin = Origin {
             listener: listener.object,
             address: &listener.address,
-            peer: "udp",
+            peer: sender.name(first, is_alone),
             patience: Patience::Never,
         };
         let fed = inputs.intake.feed(

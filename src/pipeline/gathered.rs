@@ -20,7 +20,10 @@ impl<'a> Gathered<'a> {
     pub fn numbers(&self) -> (f64, u32) {
         let value = std::str::from_utf8(self.value).ok();
         let value = value.and_then(|value| value.parse().ok());
-        (value.unwrap_or(f64::NAN), super::timestamp(self.timestamp))
+        (
+            value.unwrap_or(f64::NAN),
+            super::order::timestamp(self.timestamp),
+        )
     }
 
     /// Of a line as it is sent: three fields, single blanks.

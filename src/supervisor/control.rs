@@ -48,6 +48,8 @@ pub struct Client {
     pub waits_report: Option<Instant>,
     /// It waits for what this worker does to the spool.
     pub waits_spool: Option<u64>,
+    /// It waits for what this worker says of metrics.
+    pub waits_trace: Option<u64>,
 }
 
 impl Control {
@@ -106,6 +108,7 @@ impl Control {
                         wants_watching: false,
                         waits_report: None,
                         waits_spool: None,
+                        waits_trace: None,
                     });
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => return,
@@ -146,6 +149,7 @@ impl Control {
             client.waits_reload = false;
             client.waits_report = None;
             client.waits_spool = None;
+            client.waits_trace = None;
         }
         self.say(id, answer, beside);
     }
@@ -189,6 +193,13 @@ impl Control {
             .iter()
             .filter(|c| c.waits_spool == Some(worker));
         waits.map(|c| c.id).collect()
+    }
+
+    /// Clients who wait for what this worker says of metrics.
+    pub fn asking(&self, worker: u64) -> Vec<u64> {
+        let asking = self.clients.iter();
+        let asking = asking.filter(|c| c.waits_trace == Some(worker));
+        asking.map(|c| c.id).collect()
     }
 
     /// When `overdue` has something to say.

@@ -95,6 +95,10 @@ impl Supervisor {
                 id: command,
                 outcome,
             } => self.command_done(id, command, outcome),
+            FromWorker::Traced {
+                id: question,
+                outcome,
+            } => self.question_answered(id, question, outcome, fds.pop()),
             FromWorker::Stopped { summary } => {
                 tracing::info!(generation = id, "stopped: {summary}");
                 self.handle(Event::Stopped(id));
@@ -242,6 +246,7 @@ impl Supervisor {
                 }
                 self.note(id, |g| g.ended_at = Some(timestamp()));
                 self.commands_cut(id);
+                self.questions_cut(id);
                 let asked = self.machine.serving() == Some(id);
                 self.handle(Event::Exited(id, how));
                 if asked {

@@ -214,6 +214,7 @@ impl Conversation {
             FromSupervisor::Spool { id, command } => {
                 super::spool::obey(&self.relay, &self.link, (id, command), fds);
             }
+            FromSupervisor::Trace { id } => super::trace::answer(&self.relay, &self.link, id, fds),
             FromSupervisor::History { generations } => {
                 if self.relay.serving.load(Ordering::SeqCst) {
                     // Nobody waits: what can't be noted now is noted with the next.

@@ -14,6 +14,8 @@ use crate::admin::http::{Source, router, serve};
 use crate::admin::view::View;
 use crate::intake::Sample;
 use crate::listen::Listener;
+use crate::pipeline::trace::Trace;
+use crate::validate::Reason;
 
 /// The servers that run now, by their listener.
 #[derive(Debug, Default)]
@@ -66,8 +68,12 @@ impl Source for Relay {
         report::view(self)
     }
 
-    fn rejected(&self) -> Vec<Sample> {
-        self.inputs.intake.rejected.last()
+    fn rejected(&self, reason: Option<Reason>) -> Vec<Sample> {
+        self.inputs.intake.rejected.last(reason)
+    }
+
+    fn trace(&self, metrics: &[Vec<u8>]) -> Vec<Trace> {
+        super::trace::trace(self, metrics)
     }
 
     fn is_serving(&self) -> bool {

@@ -70,6 +70,7 @@ pub const ROOMS: &[Room] = &[
     // Putting it together. The supervisor may be older than the worker, so it knows next to nothing;
     // the drill is a client.
     room(40, "config"),
+    room(41, "ruleset"),
     room(41, "logging"),
     room(42, "convert").only(&[]).pure(),
     room(50, "worker"),

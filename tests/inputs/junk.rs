@@ -102,15 +102,17 @@ fn the_last_rejected_lines_can_be_looked_at() {
     ];
     assert_eq!(last[0]["listener"], listeners[0]);
     assert_eq!(last[4]["listener"], listeners[1]);
-    // However many there are, the list is bounded, and ends with the newest.
+    // However many there are, the list is bounded, of each reason, and ends with the newest.
     for number in 0..150 {
         relay.send(format!("bad{number}\n"));
     }
     relay.wait_done(155);
     let last = relay.get("/api/rejected");
     let last = last.as_array().unwrap();
-    assert_eq!(last.len(), 100);
-    assert_eq!(reason_and_line(&last[99]), ("fields", "bad149"));
+    assert_eq!(last.len(), 104);
+    assert_eq!(reason_and_line(&last[0]), expected[1]);
+    assert_eq!(reason_and_line(&last[3]), expected[4]);
+    assert_eq!(reason_and_line(&last[103]), ("fields", "bad149"));
     relay.check_books();
 }
 

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use baton::admin::http::{Limits, Source, router, serve_with};
 use baton::admin::view::View;
 use baton::intake::Sample;
+use baton::pipeline::trace::Trace;
+use baton::validate::Reason;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -30,7 +32,10 @@ impl Source for Fake {
         super::usual()
     }
 
-    fn rejected(&self) -> Vec<Sample> {
+    fn rejected(&self, reason: Option<Reason>) -> Vec<Sample> {
+        if reason.is_some_and(|reason| reason != Reason::Value) {
+            return Vec::new();
+        }
         let sample = Sample {
             at_ms: 5,
             reason: "value",
@@ -39,6 +44,14 @@ impl Source for Fake {
             line: "a \"b\" 1".to_owned(),
         };
         vec![sample; self.rejected]
+    }
+
+    fn trace(&self, metrics: &[Vec<u8>]) -> Vec<Trace> {
+        let trace = |metric: &Vec<u8>| Trace {
+            input: metric.escape_ascii().to_string(),
+            ..Trace::default()
+        };
+        metrics.iter().map(trace).collect()
     }
 
     fn is_serving(&self) -> bool {
@@ -178,6 +191,72 @@ fn rejected_lines_are_shown() {
 }
 
 #[test]
+fn rejected_lines_of_one_reason() {
+    let server = Server::usual();
+    let count = |query: &str| {
+        let (head, body) = server.ask(&format!("GET /api/rejected?{query}"));
+        assert!(head.starts_with("http/1.1 200 "), "{head}");
+        let lines: Vec<serde_json::Value> = serde_json::from_str(&body).unwrap();
+        lines.len()
+    };
+    assert_eq!(
+        (count("reason=value"), count("reason=too-long"), count("")),
+        (1, 0, 1)
+    );
+    for (query, said) in [
+        (
+            "reason=values",
+            "there is no reason \"values\": expected one of fields, value, nan,",
+        ),
+        ("reason=value&reason=nan", "expected one reason=, found 2"),
+        (
+            "peer=a",
+            "there is no parameter \"peer\" here: expected reason=",
+        ),
+    ] {
+        assert_refused(&server, &format!("/api/rejected?{query}"), said);
+    }
+}
+
+#[track_caller]
+fn assert_refused(server: &Server, page: &str, said: &str) {
+    let (head, body) = server.ask(&format!("GET {page}"));
+    assert!(head.starts_with("http/1.1 400 "), "{page}: {head}");
+    let error: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let error = error["error"].as_str().unwrap();
+    assert!(error.contains(said), "{page}: {error}");
+}
+
+#[test]
+fn metrics_are_traced() {
+    let server = Server::usual();
+    let (head, body) = server.ask("GET /api/trace?metric=a.b%3bc%3Dd&metric=%ff+1%202");
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    let traces: Vec<Trace> = serde_json::from_str(&body).unwrap();
+    let inputs: Vec<_> = traces.iter().map(|trace| &trace.input[..]).collect();
+    assert_eq!(inputs, ["a.b;c=d", "\\xff 1 2"]);
+    server.ask(&format!(
+        "GET /api/trace?metric=a{}",
+        "&metric=a".repeat(99)
+    ));
+    for (query, said) in [
+        ("", "expected metric=NAME"),
+        ("?", "expected metric=NAME"),
+        ("?metrics=a", "there is no parameter \"metrics\" here"),
+        ("?metric=%zz", "two hexadecimal digits"),
+        ("?metric=a%0Ab", "a metric has no newline in it"),
+    ] {
+        assert_refused(&server, &format!("/api/trace{query}"), said);
+    }
+    let many = "&metric=a".repeat(101);
+    assert_refused(
+        &server,
+        &format!("/api/trace?{many}"),
+        "expected at most 100 times metric=, found 101",
+    );
+}
+
+#[test]
 fn the_index_lists_pages_that_are_there() {
     let server = Server::usual();
     let (head, body) = server.ask("GET /");
@@ -186,7 +265,7 @@ fn the_index_lists_pages_that_are_there() {
         .split_whitespace()
         .filter(|word| word.starts_with('/'))
         .collect();
-    assert_eq!(pages.len(), 4);
+    assert_eq!(pages.len(), 5);
     for page in pages {
         let (head, _) = server.ask(&format!("GET {page}"));
         assert!(head.starts_with("http/1.1 200 "), "{page}: {head}");
