@@ -236,7 +236,7 @@ fn an_import_goes_down() {
         (
             "src/queue/ring.rs",
             "\nuse super::super::spec::A;",
-            "ring.rs:2: queue (level 12)",
+            "ring.rs:2: queue (level 13)",
         ),
         (
             "src/gate.rs",
@@ -251,7 +251,7 @@ fn an_import_goes_down() {
         (
             "src/queue.rs",
             "use super::spec::A;",
-            "queue (level 12) imports spec (level 20)",
+            "queue (level 13) imports spec (level 20)",
         ),
         (
             "src/supervisor/child.rs",
