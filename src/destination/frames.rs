@@ -95,6 +95,7 @@ impl Destination {
         let wire = self.queue.frames.end().wire;
         let staged = link.staged();
         staged.bytes.clear();
+        staged.written = 0;
         let made = pickle::frame(
             self.ring.bytes(begun, (end - begun) as usize),
             &mut staged.bytes,

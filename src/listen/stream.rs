@@ -333,9 +333,9 @@ fn feed_waiting(
 ) -> Result<(), Arc<Ring>> {
     connection.add_received(state, &inputs.ledger, 0);
     let waiting = std::mem::take(&mut state.waiting);
-    let (mut rest, mut full) = (&waiting[..], None);
+    let (mut rest, mut full, mut most) = (&waiting[..], None, PIECE);
     while !rest.is_empty() && full.is_none() {
-        let (piece, after) = rest.split_at(end_of_piece(rest));
+        let (piece, after) = rest.split_at(end_of_piece(rest, most));
         let placed = connection.offset_before(state, after.len());
         let Lane { batch, writer, .. } = &mut *lane;
         let origin = origin(connection);
@@ -346,6 +346,12 @@ fn feed_waiting(
             });
         match fed {
             Ok(()) => rest = after,
+            // Rewriters can make lines so much longer that a piece of them has never room.
+            Err(ring)
+                if ring.room() > ring.capacity() / 4 && end_of_piece(rest, 1) < piece.len() =>
+            {
+                most = piece.len() / 2;
+            }
             Err(ring) => full = Some(ring),
         }
     }
@@ -362,9 +368,9 @@ fn feed_waiting(
     full.map_or(Ok(()), Err)
 }
 
-/// Where the first piece of these lines ends: after a line.
-fn end_of_piece(lines: &[u8]) -> usize {
-    let near = &lines[..lines.len().min(PIECE)];
+/// Where the first piece of these lines ends: after a line, and within `most` bytes unless the first one is longer.
+fn end_of_piece(lines: &[u8], most: usize) -> usize {
+    let near = &lines[..lines.len().min(most)];
     let newline = memchr::memrchr(b'\n', near).or_else(|| memchr::memchr(b'\n', lines));
     newline.map_or(lines.len(), |at| at + 1)
 }

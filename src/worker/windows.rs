@@ -18,7 +18,7 @@ use crate::aggregate::Rule;
 use crate::aggregating::Due;
 use crate::intake::{Origin, Patience, now_ms};
 use crate::ledger::{Cell, Count, Kind, Object, Writer};
-use crate::spool::Errand;
+use crate::spool::{Errand, RESTART};
 use crate::validate::order::SharedOrder;
 
 pub(super) use parcel::{Parcel, pack};
@@ -37,6 +37,8 @@ const PIECE: usize = 16 << 10;
 pub(super) struct Gathering {
     /// When it began to serve, while windows are held.
     held_since: Mutex<Option<Instant>>,
+    /// Somebody sees to it that they are held no longer: only one may.
+    claimed: AtomicBool,
     /// The windows of a predecessor are on their way.
     succeeds: AtomicBool,
     /// Points in the windows of a predecessor, by what the ledger says.
@@ -82,12 +84,19 @@ impl Gathering {
             let _there = intake.order.set(SharedOrder::new(names, seed));
         }
         *lock(&self.inherited) = in_windows(relay);
+        self.claimed.store(false, Ordering::SeqCst);
         *lock(&self.held_since) = Some(Instant::now());
+    }
+
+    /// Whether windows are held, and it is for the caller to release them.
+    fn claim(&self) -> bool {
+        let held = lock(&self.held_since);
+        held.is_some() && !self.claimed.swap(true, Ordering::SeqCst)
     }
 
     /// Reads what a stop left, if no windows of a predecessor are on their way. This worker serves.
     pub fn serve(&self, relay: &Arc<Relay>) {
-        if !self.succeeds.load(Ordering::SeqCst) {
+        if !self.succeeds.load(Ordering::SeqCst) && self.claim() {
             self.merge_in_background(relay, |relay| {
                 relay
                     .gathering
@@ -100,7 +109,7 @@ impl Gathering {
 
     /// The predecessor's windows have come; `None`: they won't.
     pub fn take(&self, relay: &Arc<Relay>, parcel: Option<Vec<u8>>) {
-        if lock(&self.held_since).is_none() {
+        if !self.claim() {
             tracing::warn!("the predecessor's aggregation windows come too late");
             return;
         }
@@ -121,12 +130,15 @@ impl Gathering {
         relay: &Arc<Relay>,
         merge: impl FnOnce(Arc<Relay>) + Send + 'static,
     ) {
-        let relay = relay.clone();
+        let (relay, serving) = (relay.clone(), relay.clone());
         let thread = std::thread::Builder::new().name("baton-windows".into());
         match thread.spawn(move || merge(relay)) {
             Ok(thread) => *lock(&self.merging) = Some(thread),
-            // What wasn't merged by the deadline is lost.
-            Err(error) => tracing::error!(%error, "aggregation windows can't be merged"),
+            Err(error) => {
+                tracing::error!(%error, "aggregation windows can't be merged");
+                self.give_up_inherited(&serving, "there can't be one more thread");
+                self.release(&serving);
+            }
         }
     }
 
@@ -272,6 +284,9 @@ fn recall(relay: &Relay) {
         let answer = relay.spool.ask(Errand::Recall(saved.clone()));
         match answer.recv_timeout(DEADLINE) {
             Ok(Ok(_)) => break,
+            // A successor will ask again, or the next start: nothing waits for this.
+            Ok(Err(_)) if !relay.serving.load(Ordering::SeqCst) => return,
+            Ok(Err(error)) if error == RESTART => return,
             Ok(Err(error)) if began.elapsed() > DEADLINE => {
                 tracing::warn!(
                     error,
@@ -283,9 +298,16 @@ fn recall(relay: &Relay) {
             Err(_) => return,
         }
     }
-    for (id, bytes) in lock(&saved).drain(..) {
-        if !lock(&relay.gathering.restored).contains(&id) {
+    let saved = std::mem::take(&mut *lock(&saved));
+    // What one stop kept holds what was recalled before it, even if that could not be forgotten.
+    let heads = saved.iter().filter_map(|(_, bytes)| Parcel::open(bytes));
+    let superseded: Vec<String> = heads.flat_map(|parcel| parcel.head.restored).collect();
+    for (id, bytes) in saved {
+        let merged = lock(&relay.gathering.restored).contains(&id);
+        if !merged && !superseded.contains(&id) {
             merge(relay, &bytes, Some(&id));
+        }
+        if !merged {
             lock(&relay.gathering.restored).push(id);
         }
     }
@@ -318,7 +340,8 @@ pub(super) async fn flush_for_ever(relay: Arc<Relay>) {
         sleep(Duration::from_millis(1000 - now_ms() % 1000)).await;
         relay.inputs.gate.opened().await;
         let since = *lock(&relay.gathering.held_since);
-        if since.is_some_and(|since| since.elapsed() > DEADLINE) {
+        let expired = since.is_some_and(|since| since.elapsed() > DEADLINE);
+        if expired && relay.gathering.claim() {
             relay
                 .gathering
                 .give_up_inherited(&relay, "they didn't come in time");
