@@ -78,34 +78,34 @@ fn case_32_points_acknowledged_within_a_frame_are_not_counted() {
     let peer = TcpListener::bind("127.0.0.1:0").unwrap();
     rustix::net::sockopt::set_socket_recv_buffer_size(&peer, 4096).unwrap();
     let to = format!(
-        "{} id=peer reconnect=100ms pickle=true",
+        "{} id=peer reconnect=100ms pickle=true flush=1s",
         peer.local_addr().unwrap()
     );
     let mut relay = Relay::start(&Config::to(&[&to]));
     let (mut first, _) = peer.accept().unwrap();
-    // Names of 1,000 bytes: the first frame, of what one read brought, is longer than the window.
+    // One frame, longer than the window: of 110 names of 1,000 bytes, which wait for company together.
     let line = |n: usize| format!("{:01000} {n} 1700000000\n", n);
-    relay.send((0..500).map(line).collect::<String>());
-    let mut got = vec![0; 100_000];
+    relay.send((0..110).map(line).collect::<String>());
+    let mut got = vec![0; 50_000];
     first.read_exact(&mut got).unwrap();
     let length = u32::from_be_bytes(*got.first_chunk().unwrap()) as usize;
-    assert!(length > 150_000, "{length}");
-    let status = relay.wait("the lines", |status| status.total("in") == Some(500));
+    assert!(length > 110_000, "{length}");
+    let status = relay.wait("the lines", |status| status.total("in") == Some(110));
     let number = |name: &str| status.of_destination("peer", name);
     assert_eq!(
         (number("acknowledged"), number("queued")),
-        (Some(0), Some(500))
+        (Some(0), Some(110))
     );
     reset(first);
     let (mut second, _) = peer.accept().unwrap();
     let mut again = vec![0; 4 + length];
     second.read_exact(&mut again).unwrap();
     assert!(again.starts_with(&got), "the frame from its beginning");
-    let status = relay.wait_done(500);
+    let status = relay.wait_done(110);
     let number = |name: &str| status.of_destination("peer", name);
     assert_eq!(
         (number("acknowledged"), number("sent")),
-        (Some(500), Some(500))
+        (Some(110), Some(110))
     );
     relay.check_books();
 }
