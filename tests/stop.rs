@@ -120,7 +120,7 @@ fn a_second_signal_hurries() {
 
 /// A stop while a hand-over is where `faults` hold it up: it ends in time, and nothing is lost.
 fn stop_during(faults: &str, loss: Loss) {
-    let mut trial = Trial::with(|config| config.ready_timeout = "2s");
+    let mut trial = Trial::with(|config| config.ready_timeout = "5s");
     let mut scribe = trial.scribe();
     for _ in 0..1_000 {
         let line = scribe.line();
