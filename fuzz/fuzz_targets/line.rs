@@ -3,8 +3,8 @@
 #![no_main]
 
 use baton::decode::split::Splitter;
-use baton::pipeline::Batch;
-use baton::route::{Matcher, Patterns, RouteKind, Table, TableRoute};
+use baton::pipeline::{Batch, Terms};
+use baton::route::{Entries, Matcher, Moment, Table, TableRoute};
 use baton::validate::{Level, Rules};
 use libfuzzer_sys::fuzz_target;
 
@@ -17,17 +17,17 @@ fuzz_target!(|input: (u8, Vec<Vec<u8>>)| {
         max_line: 100,
         ..Rules::default()
     };
-    let all = || Matcher::new(&Patterns::default()).expect("no pattern is a good one");
-    let table = Table {
-        blocklist: Vec::new(),
-        routes: vec![TableRoute {
-            key: "all".into(),
-            kind: RouteKind::SendAllMatch,
-            matcher: all(),
-            destinations: vec![(0, all())],
-        }],
-        first_only: false,
+    let table = Table::new(Entries {
+        routes: vec![TableRoute::to_all("all", Matcher::all(), vec![(0, Matcher::all())])],
         destinations: 1,
+        ..Entries::default()
+    });
+    let terms = Terms {
+        table: &table,
+        rules: &rules,
+        now: 1_790_000_000,
+        moment: Moment::default(),
+        order: None,
     };
     let (mut splitter, mut batch) = (Splitter::new(), Batch::new());
     for piece in pieces {
@@ -36,7 +36,7 @@ fuzz_target!(|input: (u8, Vec<Vec<u8>>)| {
         buffer.truncate(kept);
         buffer.extend_from_slice(&piece);
         let whole = &buffer[splitter.split(&buffer, rules.max_line).whole];
-        batch.run(&table, &rules, 1_790_000_000, whole);
+        batch.run(&terms, whole);
         let rejected: u64 = batch.rejected().iter().sum();
         assert_eq!(batch.lines(), rejected + batch.routed());
         for span in batch.placed().iter().flat_map(|placed| &placed.spans) {
