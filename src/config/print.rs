@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Config, Instrumentation, ListenAddress};
-use crate::route::{Patterns, RouteKind};
+use crate::route::RouteKind;
 use crate::spec::{ByteSize, Choice, Destination, Route, quoted, show_duration};
 use crate::validate::{Level, LevelM20};
 
@@ -297,23 +297,8 @@ fn route(route: &Route) -> Lines {
     let mut lines = vec![("key", string(&route.key))];
     let kind = (&route.kind, &RouteKind::SendAllMatch);
     differs(&mut lines, "type", kind, |kind| string(kind.as_str()));
-    let Patterns {
-        prefix,
-        not_prefix,
-        sub,
-        not_sub,
-        regex,
-        not_regex,
-    } = &route.patterns;
-    for (key, pattern) in [
-        ("prefix", prefix),
-        ("notPrefix", not_prefix),
-        ("sub", sub),
-        ("notSub", not_sub),
-        ("regex", regex),
-        ("notRegex", not_regex),
-    ] {
-        differs(&mut lines, key, (&pattern[..], ""), string);
+    for (key, pattern) in route.patterns.named() {
+        differs(&mut lines, key, (pattern, ""), string);
     }
     let (own, usual) = (&route.choice, &Choice::default());
     let copies = (&own.replication, &usual.replication);

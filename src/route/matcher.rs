@@ -26,6 +26,20 @@ pub struct Patterns {
     pub not_regex: String,
 }
 
+impl Patterns {
+    /// Each with its name, as configuration files and commands spell it; empty ones too.
+    pub fn named(&self) -> [(&'static str, &str); 6] {
+        [
+            ("prefix", &self.prefix),
+            ("notPrefix", &self.not_prefix),
+            ("sub", &self.sub),
+            ("notSub", &self.not_sub),
+            ("regex", &self.regex),
+            ("notRegex", &self.not_regex),
+        ]
+    }
+}
+
 /// A regular expression that can't be compiled.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{key} {expression:?} is not a regular expression: {}", summary(.source))]

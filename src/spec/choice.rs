@@ -94,15 +94,7 @@ impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind.as_str(), words::quoted(&self.key))?;
         let mut option = |key: &str, value: &str| write!(f, " {key}={}", words::quoted(value));
-        let patterns = &self.patterns;
-        for (key, pattern) in [
-            ("prefix", &patterns.prefix),
-            ("notPrefix", &patterns.not_prefix),
-            ("sub", &patterns.sub),
-            ("notSub", &patterns.not_sub),
-            ("regex", &patterns.regex),
-            ("notRegex", &patterns.not_regex),
-        ] {
+        for (key, pattern) in self.patterns.named() {
             if !pattern.is_empty() {
                 option(key, pattern)?;
             }

@@ -167,15 +167,7 @@ impl fmt::Display for Destination {
         f.write_str(&words::quoted(&self.address.to_string()))?;
         let mut option = |key: &str, value: &str| write!(f, " {key}={}", words::quoted(value));
         option("id", &self.id)?;
-        let patterns = &self.patterns;
-        for (key, pattern) in [
-            ("prefix", &patterns.prefix),
-            ("notPrefix", &patterns.not_prefix),
-            ("sub", &patterns.sub),
-            ("notSub", &patterns.not_sub),
-            ("regex", &patterns.regex),
-            ("notRegex", &patterns.not_regex),
-        ] {
+        for (key, pattern) in self.patterns.named() {
             if !pattern.is_empty() {
                 option(key, pattern)?;
             }
