@@ -169,14 +169,7 @@ pub fn canonical(
     drop_raw: bool,
 ) -> String {
     let mut text = function.as_str().to_owned();
-    for (key, value) in [
-        ("prefix", &patterns.prefix),
-        ("notPrefix", &patterns.not_prefix),
-        ("sub", &patterns.sub),
-        ("notSub", &patterns.not_sub),
-        ("regex", &patterns.regex),
-        ("notRegex", &patterns.not_regex),
-    ] {
+    for (key, value) in patterns.named() {
         if !value.is_empty() {
             text.push_str(&format!(" {key}={}", quoted(value)));
         }

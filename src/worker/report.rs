@@ -279,18 +279,12 @@ fn destination(
 }
 
 fn set_patterns(patterns: &Patterns) -> BTreeMap<&'static str, String> {
-    [
-        ("prefix", &patterns.prefix),
-        ("notPrefix", &patterns.not_prefix),
-        ("sub", &patterns.sub),
-        ("notSub", &patterns.not_sub),
-        ("regex", &patterns.regex),
-        ("notRegex", &patterns.not_regex),
-    ]
-    .into_iter()
-    .filter(|(_, text)| !text.is_empty())
-    .map(|(key, text)| (key, text.clone()))
-    .collect()
+    patterns
+        .named()
+        .into_iter()
+        .filter(|(_, text)| !text.is_empty())
+        .map(|(key, text)| (key, text.to_owned()))
+        .collect()
 }
 
 /// Baton's own counters as lines of Graphite.
