@@ -14,6 +14,7 @@ mod problem;
 mod read;
 mod relay_ng;
 mod routes;
+mod rule;
 mod rules;
 mod state;
 
@@ -21,6 +22,7 @@ pub use keys::keys;
 pub use listen::{BadListenAddress, ListenAddress, Listener, ListenerKind};
 pub use print::print;
 pub use problem::{Problem, Problems};
+pub use rule::{Rule, RuleKind};
 
 use std::fmt;
 use std::fs::File;

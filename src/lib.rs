@@ -56,7 +56,8 @@ pub mod state;
 pub mod admin;
 pub mod metrics;
 
-// What was written by people.
+// What was written by people, and what they change at run time.
+pub mod amend;
 pub mod config;
 pub mod convert;
 pub mod ruleset;

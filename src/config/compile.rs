@@ -312,7 +312,7 @@ fn check_prefix(prefix: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn blocklist(report: &mut Report, root: &Section) -> Vec<String> {
+pub(super) fn blocklist(report: &mut Report, root: &Section) -> Vec<String> {
     let list = root.value("blocklist").map(|value| value.list(report));
     let mut rules = Vec::new();
     for value in list.unwrap_or_default() {

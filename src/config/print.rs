@@ -43,6 +43,13 @@ pub fn print(config: &Config) -> String {
     text
 }
 
+/// A route as the only one of a file.
+pub(super) fn one_route(one: &Route) -> String {
+    let mut text = String::new();
+    section(&mut text, "[route]", route(one));
+    text
+}
+
 fn section(text: &mut String, name: &str, lines: Lines) {
     if lines.is_empty() {
         return;

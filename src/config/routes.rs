@@ -264,7 +264,7 @@ pub(super) fn warn_of_loops(
     }
 }
 
-fn reaches(address: &Address, listener: &ListenAddress) -> bool {
+pub(super) fn reaches(address: &Address, listener: &ListenAddress) -> bool {
     let (Address::Tcp { host, port, .. }, ListenAddress::Tcp(listener)) = (address, listener)
     else {
         return false;

@@ -12,7 +12,7 @@ const MAX_SIZE: RangeInclusive<u64> = 16 << 20..=256 << 40;
 const EVENTS_KEPT: RangeInclusive<usize> = 1..=10_000_000;
 
 /// What SQLite adds to a database's name for the files beside it.
-const BESIDE_IT: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+pub(super) const BESIDE_IT: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 /// The paths that others have, and who.
 pub(super) struct Taken(Vec<(PathBuf, String)>);

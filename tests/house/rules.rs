@@ -66,12 +66,13 @@ pub const ROOMS: &[Room] = &[
     room(32, "listen"),
     room(32, "destination"),
     room(33, "spool"),
-    room(32, "admin"),
     // Putting it together. The supervisor may be older than the worker, so it knows next to nothing;
     // the drill is a client.
     room(40, "config"),
     room(41, "ruleset"),
+    room(41, "amend").only(&["config", "spec"]).pure(),
     room(41, "logging"),
+    room(45, "admin"),
     room(42, "convert").only(&[]).pure(),
     room(50, "worker"),
     room(50, "supervisor").only(&["handover", "sys", "ledger"]),
