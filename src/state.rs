@@ -23,7 +23,8 @@ use std::path::PathBuf;
 
 pub use fault::{RowError, StoreError};
 pub use rows::{
-    ChangeRow, Checkpoint, Deleted, Disk, GenerationRow, NewRow, Position, Row, Size, Total,
+    ChangeRow, Checkpoint, Deleted, Disk, EntryRow, GenerationRow, NewRow, PastChange, Position,
+    Row, Size, Total,
 };
 pub use store::{Change, Checkpointer, Opened, Store};
 

@@ -138,3 +138,39 @@ pub struct ChangeRow<'a> {
     /// What came of it.
     pub outcome: &'a str,
 }
+
+/// What was changed about a rule of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryRow {
+    /// Which kind of rule.
+    pub kind: String,
+    /// What it is known by among those.
+    pub key: String,
+    /// Its place among those.
+    pub position: i64,
+    /// `added`, `changed` or `removed`, as compared with the file.
+    pub origin: String,
+    /// The rule as TOML; `None`: it was removed.
+    pub spec: Option<String>,
+    /// When, in milliseconds since 1970.
+    pub changed_at_ms: u64,
+}
+
+/// A change that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastChange {
+    /// Its number.
+    pub id: u64,
+    /// When: ISO 8601, UTC.
+    pub at: String,
+    /// On which way it came.
+    pub via: String,
+    /// From whom.
+    pub peer: String,
+    /// What was asked.
+    pub command: String,
+    /// What came of it.
+    pub outcome: String,
+    /// It is known how.
+    pub can_be_undone: bool,
+}

@@ -12,6 +12,7 @@ mod remains;
 mod schema;
 mod spool;
 mod sql;
+mod table;
 #[cfg(test)]
 mod tests;
 

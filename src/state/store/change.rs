@@ -205,12 +205,12 @@ impl<'a> Change<'a> {
         history::record_generation(self.conn()?, generation, self.events_kept).map_err(fault)
     }
 
-    /// Notes a change that someone made. The oldest are forgotten.
+    /// Notes a change that someone made, and tells its number. The oldest are forgotten.
     ///
     /// # Errors
     ///
     /// When it can't be written.
-    pub fn record_change(&mut self, change: &ChangeRow<'_>) -> Result<(), StoreError> {
+    pub fn record_change(&mut self, change: &ChangeRow<'_>) -> Result<u64, StoreError> {
         history::record_change(self.conn()?, change, self.events_kept).map_err(fault)
     }
 

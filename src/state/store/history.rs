@@ -35,7 +35,11 @@ pub fn record_generation(
 }
 
 /// See [`super::Change::record_change`].
-pub fn record_change(conn: &Connection, change: &ChangeRow<'_>, kept: u64) -> rusqlite::Result<()> {
+pub fn record_change(
+    conn: &Connection,
+    change: &ChangeRow<'_>,
+    kept: u64,
+) -> rusqlite::Result<u64> {
     let sql =
         "INSERT INTO route_change (at, via, peer, command, outcome) VALUES (?1, ?2, ?3, ?4, ?5)";
     conn.prepare_cached(sql)?.execute(params![
@@ -45,7 +49,8 @@ pub fn record_change(conn: &Connection, change: &ChangeRow<'_>, kept: u64) -> ru
         change.command,
         change.outcome,
     ])?;
+    let id = conn.last_insert_rowid().cast_unsigned();
     let trim = "DELETE FROM route_change WHERE id <= (SELECT max(id) FROM route_change) - ?1";
     conn.prepare_cached(trim)?.execute([signed(kept)])?;
-    Ok(())
+    Ok(id)
 }

@@ -50,6 +50,14 @@ CREATE TABLE IF NOT EXISTS kept_window (
 ) STRICT;
 ";
 
+/// How changes of the table can be undone: the entries that there were, as JSON. Made by the first change, as [`KEPT`] is.
+pub const UNDO: &str = "
+CREATE TABLE IF NOT EXISTS route_undo (
+    id INTEGER PRIMARY KEY,
+    rows TEXT NOT NULL
+) STRICT;
+";
+
 /// Version 1.0.
 ///
 /// A row of `spool` lives when its seq is above what was purged, and when it isn't `stuck`: so unreadable that it can't
