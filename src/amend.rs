@@ -184,6 +184,11 @@ impl Document {
         &self.file
     }
 
+    /// Whether the file has such a rule.
+    pub fn has_in_file(&self, kind: RuleKind, key: &str) -> bool {
+        self.in_file(kind, key).is_some()
+    }
+
     fn in_file(&self, kind: RuleKind, key: &str) -> Option<&Placed> {
         self.own
             .iter()

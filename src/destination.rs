@@ -170,6 +170,37 @@ impl Destination {
         self.queue.taken_over();
     }
 
+    /// Takes the place of `other`, which has the same queue, after a change of how it is configured: its connection goes on,
+    /// and is given up once all that was sent is acknowledged if the peer or the form is another now. False: the gate is
+    /// closed, nothing has happened.
+    pub fn succeed(&self, other: &Destination) -> bool {
+        let Some(mut lane) = self.gate.enter() else {
+            return false;
+        };
+        let mut theirs = other.link();
+        let mut link = self.link();
+        if matches!(self.spec.address, Address::File(_))
+            && let Some(socket) = theirs.socket.clone()
+        {
+            other.read_acknowledgements(&mut lane, &mut theirs, Instant::now());
+            // What lies in the kernel goes to the file: a reset takes it back.
+            let _already_gone = rustix::net::connect_unspec(socket.get_ref());
+            other.close(&mut theirs);
+        }
+        other.gone.store(true, Ordering::SeqCst);
+        *link = std::mem::take(&mut *theirs);
+        let same_peer =
+            other.spec.address == self.spec.address && other.spec.bind == self.spec.bind;
+        link.moving |= !same_peer || other.spec.pickle != self.spec.pickle;
+        self.held
+            .store(other.held.load(Ordering::SeqCst), Ordering::SeqCst);
+        let health = other.health();
+        *self.health.lock().unwrap_or_else(|e| e.into_inner()) = health;
+        drop((theirs, link));
+        other.changed.notify_one();
+        true
+    }
+
     /// The connection in use and its cookie.
     pub fn socket(&self) -> Option<(u64, Arc<Watched>)> {
         let link = self.link();

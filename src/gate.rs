@@ -91,6 +91,11 @@ impl Gate {
     pub fn close(&self) {
         self.open.store(false, Ordering::SeqCst);
         self.opened.send_replace(false);
+        self.pass();
+    }
+
+    /// Returns when everybody who was inside has left.
+    pub fn pass(&self) {
         for lane in &self.lanes {
             drop(lock(lane));
         }

@@ -47,6 +47,9 @@ pub enum FromWorker {
         /// It knows the message `windows`, and `pass-windows`.
         #[serde(default)]
         windows: bool,
+        /// It changes its table at run time, and knows the message `preparing`.
+        #[serde(default)]
+        changes: bool,
     },
     /// It is still preparing, or still keeping what a stop left undelivered: extends the deadline.
     Progress {
@@ -170,6 +173,12 @@ pub enum FromSupervisor {
     },
     /// Everything that is held was passed; what follows are changes.
     All,
+    /// A successor is being prepared: its table is read from the database by now, so nothing changes it any more. Said to who
+    /// knows this.
+    Preparing {
+        /// Its number; none: it was given up.
+        successor: Option<u64>,
+    },
     /// Stop reading, writing and accepting; answer `frozen`.
     Freeze {
         /// The generation that takes over.

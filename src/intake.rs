@@ -96,9 +96,9 @@ pub struct Origin<'a> {
 
 impl Intake {
     /// With a first table.
-    pub fn new(snapshot: Snapshot, windows: Aggregating) -> Intake {
+    pub fn new(snapshot: Arc<Snapshot>, windows: Aggregating) -> Intake {
         Intake {
-            snapshot: ArcSwap::from_pointee(snapshot),
+            snapshot: ArcSwap::new(snapshot),
             rejected: Rejected::default(),
             windows,
             order: OnceLock::new(),

@@ -19,7 +19,7 @@ mod ring;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -52,6 +52,19 @@ pub struct Policy {
     pub live_first: bool,
 }
 
+const LIVE_FIRST: u8 = 4;
+
+impl Policy {
+    fn bits(self) -> u8 {
+        let when_full = match self.when_full {
+            WhenFull::Spool => 0,
+            WhenFull::Block => 1,
+            WhenFull::Drop => 2,
+        };
+        when_full | if self.live_first { LIVE_FIRST } else { 0 }
+    }
+}
+
 /// A destination's queue.
 #[derive(Debug)]
 pub struct Queue {
@@ -61,7 +74,8 @@ pub struct Queue {
     pub intake: Arc<Ring>,
     /// What of `send` is on its way, if that is sent in frames.
     pub frames: Frames,
-    policy: Policy,
+    /// As bits: `when_full` in the lower two, `live_first` above.
+    policy: AtomicU8,
     memory: Mutex<Arc<OwnedFd>>,
     /// The spool is full or broken, and its policy is to drop what is new.
     dropping: AtomicBool,
@@ -101,7 +115,7 @@ impl Queue {
             frames: Frames::open(send.clone(), memory.as_fd(), 2 * size)?,
             send,
             intake: Arc::new(ring(Kind::Intake, size, 0)?),
-            policy,
+            policy: AtomicU8::new(policy.bits()),
             memory: Mutex::new(Arc::new(memory)),
             dropping: AtomicBool::new(false),
             live: AtomicBool::new(false),
@@ -123,7 +137,22 @@ impl Queue {
 
     /// How it is configured.
     pub fn policy(&self) -> Policy {
-        self.policy
+        let bits = self.policy.load(Ordering::Relaxed);
+        Policy {
+            when_full: match bits & 3 {
+                0 => WhenFull::Spool,
+                1 => WhenFull::Block,
+                _ => WhenFull::Drop,
+            },
+            resend: self.send.resend(),
+            live_first: bits & LIVE_FIRST != 0,
+        }
+    }
+
+    /// From the next batch on it is configured so.
+    pub fn set_policy(&self, policy: Policy) {
+        self.send.set_resend(policy.resend);
+        self.policy.store(policy.bits(), Ordering::Relaxed);
     }
 
     /// The size of each of its rings.
@@ -221,7 +250,7 @@ impl Queue {
 
     /// Whether new lines pass those of the spool.
     fn passes(&self) -> bool {
-        self.policy.live_first && self.live.load(Ordering::Relaxed)
+        self.policy().live_first && self.live.load(Ordering::Relaxed)
     }
 
     /// Takes the right to write so many bytes, to the ring whose turn it is.
@@ -229,7 +258,7 @@ impl Queue {
         let send = self.send.append();
         let spooling = self.is_spooling();
         let fits = || self.send.used() + bytes <= self.high_mark() && bytes <= send.room();
-        let turns = match (spooling, self.policy.when_full) {
+        let turns = match (spooling, self.policy().when_full) {
             (false, WhenFull::Spool) if !fits() => true,
             (false, _) => return send,
             (true, _) if self.passes() && fits() => return send,
@@ -246,7 +275,7 @@ impl Queue {
 
     /// Why lines that find no room are dropped instead of making their sender wait; `None`: they aren't.
     pub fn drops(&self) -> Option<DropReason> {
-        match self.policy.when_full {
+        match self.policy().when_full {
             WhenFull::Drop => Some(DropReason::Full),
             _ if self.dropping.load(Ordering::Relaxed) => Some(DropReason::SpoolFull),
             _ => None,
@@ -258,7 +287,7 @@ impl Queue {
         if self.drops().is_some() {
             return None;
         }
-        let ring = match (self.is_spooling(), self.policy.when_full) {
+        let ring = match (self.is_spooling(), self.policy().when_full) {
             (true, _) => &self.intake,
             (false, WhenFull::Block) => &self.send,
             (false, _) => return None,

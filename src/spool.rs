@@ -41,7 +41,7 @@ use crate::gate::Gate;
 use crate::state::{Settings, Total};
 
 use errand::Pending;
-pub use errand::{Done, Errand, Kept, RESTART, Reply};
+pub use errand::{Amendment, Done, Errand, Kept, RESTART, Reply};
 pub use hand::Hand;
 
 /// What the spool of a worker needs.
@@ -94,6 +94,8 @@ pub struct Spool {
 struct Shared {
     /// There is something to do.
     wanted: Arc<Notify>,
+    /// The destinations there are from now on, if they are others.
+    destinations: Mutex<Option<Vec<Arc<Destination>>>>,
     errands: Mutex<VecDeque<Pending>>,
     health: Mutex<Health>,
     /// Probation is over: the schema may be brought up to date.
@@ -136,6 +138,7 @@ impl Spool {
     pub fn start(plan: Plan) -> std::io::Result<Spool> {
         let shared = Arc::new(Shared {
             wanted: Arc::new(Notify::new()),
+            destinations: Mutex::default(),
             errands: Mutex::default(),
             health: Mutex::new(Health {
                 path: plan.settings.path.clone(),
@@ -174,6 +177,17 @@ impl Spool {
         // In this order: who sees the new count sees that it is frozen, or that it was thawed since.
         self.shared.frozen.store(true, Ordering::SeqCst);
         self.shared.freezes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The destinations are these from now on, those that leave included. Errands that are asked for later see them.
+    pub fn serve(&self, destinations: Vec<Arc<Destination>>) {
+        for destination in &destinations {
+            destination.queue.attach_spool(&self.shared.wanted);
+        }
+        let mut next = self.shared.destinations.lock();
+        *next.as_deref_mut().unwrap_or_else(|e| e.get_mut()) = Some(destinations);
+        drop(next);
+        self.shared.wanted.notify_one();
     }
 
     /// A stop has begun: what is in the database stays there.

@@ -3,6 +3,7 @@
 //! The main thread talks with the supervisor and does what it says ([`conversation`]); a tokio runtime beside
 //! it moves metrics. So a freeze is heard at once, however busy the runtime is.
 
+mod amend;
 mod assemble;
 mod conversation;
 mod fault;
@@ -21,11 +22,12 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, LogFormat, LogLevel};
-use crate::handover::{FromSupervisor, FromWorker, Link, PROTOCOL};
+use crate::handover::{FromSupervisor, FromWorker, Link, Origin, PROTOCOL};
 use crate::ledger::Ledger;
-use crate::state::{Store, StoreError};
+use crate::state::StoreError;
 use crate::{logging, sys};
 
 /// The exit status of a worker whose supervisor has gone (EX_TEMPFAIL, sysexits.h).
@@ -34,6 +36,8 @@ const ORPHANED: i32 = 75;
 const BAD_CONFIG: i32 = 78;
 /// The largest config that is passed.
 const MAX_CONFIG: u64 = 64 << 20;
+/// How long a start waits for a database that another process locks.
+const LOCKED: Duration = Duration::from_secs(10);
 
 /// Runs a worker, which was started by a supervisor with its control socket as descriptor 3.
 /// Returns the exit status.
@@ -88,6 +92,8 @@ struct Begun {
     version: String,
     generation: u64,
     config: Config,
+    /// What was changed about its rules at run time.
+    kept: amend::Kept,
     ledger: Arc<Ledger>,
 }
 
@@ -99,17 +105,21 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
             protocol_max: PROTOCOL,
             version: version.to_owned(),
             windows: true,
+            changes: true,
         },
         &[],
     )?;
     fault::point("after-hello");
-    let (generation, path, mut fds) = match link.receive(true)? {
+    let (generation, (path, origin), mut fds) = match link.receive(true)? {
         Some((
             FromSupervisor::Welcome {
-                generation, config, ..
+                generation,
+                config,
+                origin,
+                ..
             },
             fds,
-        )) => (generation, config, fds.into_iter()),
+        )) => (generation, (config, origin), fds.into_iter()),
         Some((other, _)) => {
             let reason = format!("expected a welcome, heard {other:?}");
             return Err(Refusal { reason, status: 1 });
@@ -142,12 +152,7 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
     for warning in &config.warnings {
         tracing::warn!("{}", warning.in_file(&config.path));
     }
-    if let Err(newer @ StoreError::Newer { .. }) = Store::open_existing(&config.state.path, false) {
-        return Err(Refusal {
-            reason: newer.to_string(),
-            status: BAD_CONFIG,
-        });
-    }
+    let kept = kept(&config, origin)?;
     fault::point("after-config");
     let ledger = Arc::new(Ledger::open(ledger.as_fd())?);
     Ok(Begun {
@@ -155,8 +160,39 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         version: version.to_owned(),
         generation,
         config,
+        kept,
         ledger,
     })
+}
+
+/// What was changed about the rules at run time. Who takes over from a living worker has all of it or isn't ready; else
+/// Baton begins with what there is.
+fn kept(config: &Config, origin: Origin) -> Result<amend::Kept, Refusal> {
+    let deadline = Instant::now() + LOCKED;
+    loop {
+        match amend::read(config) {
+            Ok(kept) => return Ok(kept),
+            Err(newer @ StoreError::Newer { .. }) => {
+                return Err(Refusal {
+                    reason: newer.to_string(),
+                    status: BAD_CONFIG,
+                });
+            }
+            Err(StoreError::Busy) if Instant::now() < deadline => {}
+            // A damaged one will be moved aside: there is nothing to wait for.
+            Err(error) if origin == Origin::Reload && !matches!(error, StoreError::Damaged(_)) => {
+                let reason = format!("what was changed at run time can't be read: {error}");
+                return Err(Refusal { reason, status: 1 });
+            }
+            Err(error) => {
+                tracing::error!(
+                    %error, path = %config.state.path.display(),
+                    "what was changed at run time can't be read: the rules are those of the config alone"
+                );
+                return Ok(amend::Kept::default());
+            }
+        }
+    }
 }
 
 fn refuse(link: &Link, reason: &str, status: i32) -> i32 {

@@ -13,11 +13,10 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
+use super::desk::Desk;
 use super::samples::samples;
 use super::view::View;
-use crate::intake;
 use crate::metrics;
-use crate::pipeline::trace::Trace;
 use crate::validate::Reason;
 
 pub use serve::{Limits, serve, serve_with};
@@ -32,26 +31,14 @@ Baton, a relay for Graphite metric streams.
 /api/trace?metric=NAME  what becomes of a metric, or of a whole line (JSON)
 ";
 
-/// Who knows what there is to see. It is asked on the threads that relay: it must not block.
-pub trait Source: Send + Sync + 'static {
-    /// The state at this moment.
-    fn view(&self) -> View;
-    /// The last rejected lines, or those of one reason, the newest last.
-    fn rejected(&self, reason: Option<Reason>) -> Vec<intake::Sample>;
-    /// What becomes of these lines or names now. It may take milliseconds, so it is asked on another thread.
-    fn trace(&self, metrics: &[Vec<u8>]) -> Vec<Trace>;
-    /// Whether it serves, and isn't stopping.
-    fn is_serving(&self) -> bool;
-}
-
 /// Metrics in one request.
 const MAX_TRACED: usize = 100;
 
-type Shared = State<Arc<dyn Source>>;
+type Shared = State<Arc<dyn Desk>>;
 
 /// All pages. What isn't there is 404, a method that a page doesn't know 405, both with a JSON
 /// object whose `error` says so.
-pub fn router(source: Arc<dyn Source>) -> Router {
+pub fn router(source: Arc<dyn Desk>) -> Router {
     Router::new()
         .route("/", get(INDEX))
         .route("/metrics", get(metrics_text))

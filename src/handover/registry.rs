@@ -64,6 +64,14 @@ impl Registry {
         Ok(())
     }
 
+    /// Has the binary and the config on disk started as the next worker.
+    ///
+    /// # Errors
+    /// When the supervisor is gone.
+    pub fn ask_for_reload(&self) -> io::Result<()> {
+        self.link.send(&FromWorker::Reload, &[])
+    }
+
     /// Done with a socket. Never waits.
     pub fn release(&self, cookie: u64) {
         self.released

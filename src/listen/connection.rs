@@ -55,8 +55,8 @@ pub struct State {
     /// TCP: bytes read since the stream began. Unix, where nobody knows that: how often it was read.
     /// `None` until the first read here, when it is what the ledger says and what is kept.
     pub received: Option<u64>,
-    /// The table, by its address, and the destinations in it that the last batch went to.
-    pub goes_to: (usize, Vec<usize>),
+    /// The table, by its id, and the destinations in it that the last batch went to.
+    pub goes_to: (u64, Vec<usize>),
     /// Something was read: larger reads are worth it.
     pub warm: bool,
     /// It is marked as being inside of a line.

@@ -387,7 +387,7 @@ pub(super) fn origin(connection: &Connection) -> Origin<'_> {
 /// Notes to which queues the batch went: it isn't read more for them than they take.
 pub(super) fn remember(snapshot: &Snapshot, batch: &Batch, state: &mut State) {
     let (table, rings) = &mut state.goes_to;
-    *table = std::ptr::from_ref(snapshot).addr();
+    *table = snapshot.table.id();
     rings.clear();
     rings.extend(batch.placed().iter().map(|placed| placed.destination));
 }
@@ -395,7 +395,7 @@ pub(super) fn remember(snapshot: &Snapshot, batch: &Batch, state: &mut State) {
 /// A ring that this connection fills and that is above its mark.
 pub(super) fn full_ring(snapshot: &Snapshot, state: &State) -> Option<Arc<Ring>> {
     let (table, rings) = &state.goes_to;
-    if *table != std::ptr::from_ref(snapshot).addr() {
+    if *table != snapshot.table.id() {
         return None;
     }
     rings

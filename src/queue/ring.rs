@@ -30,7 +30,8 @@ pub struct Ring {
     cells: Object,
     counts: Object,
     map: MappedRing,
-    resend: u64,
+    /// Bytes that are kept after they were acknowledged.
+    resend: AtomicU64,
     /// It is an intake ring: who empties it is the spool.
     feeds_spool: bool,
     lock: Mutex<Ages>,
@@ -83,7 +84,7 @@ impl Ring {
             cells,
             counts,
             map,
-            resend,
+            resend: AtomicU64::new(resend),
             feeds_spool: kind == Kind::Intake,
             lock: Mutex::new(ages),
             wake_at: AtomicU64::new(u64::MAX),
@@ -152,7 +153,16 @@ impl Ring {
 
     /// Bytes that it can hold beside those that are kept for re-sending.
     pub fn capacity(&self) -> u64 {
-        self.size() - self.resend
+        self.size() - self.resend()
+    }
+
+    /// Bytes that are kept after they were acknowledged.
+    pub fn resend(&self) -> u64 {
+        self.resend.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_resend(&self, bytes: u64) {
+        self.resend.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether it is half full. The other half is the reserve for batches that are in hand.
@@ -327,8 +337,9 @@ impl Ring {
 
     /// Where the kept lines begin when everything before `acked` is acknowledged.
     fn tail_for(&self, acked: u64) -> u64 {
-        let (tail, wanted) = (self.tail(), acked.saturating_sub(self.resend));
-        if self.resend == 0 {
+        let resend = self.resend();
+        let (tail, wanted) = (self.tail(), acked.saturating_sub(resend));
+        if resend == 0 {
             return acked;
         }
         if wanted <= tail {

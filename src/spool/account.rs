@@ -24,6 +24,8 @@ pub(super) struct Account {
     pub next_seq: i64,
     /// Bytes of its rows, as far as they count towards `spool_max`.
     pub bytes: u64,
+    /// It is as the database and the ledger say.
+    pub agreed: bool,
     /// There is no row that isn't in the send ring.
     pub replayed: bool,
     /// The size of the next row to replay, if it was found to be too large for the room there was.
@@ -44,6 +46,7 @@ impl Account {
             destination,
             next_seq: FIRST,
             bytes: 0,
+            agreed: false,
             replayed: false,
             next_row: 0,
             front: 0,

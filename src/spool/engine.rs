@@ -1,5 +1,6 @@
 //! The thread's loop: what is to be done next, and what happens when the database fails.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -145,8 +146,33 @@ impl Engine {
         }
     }
 
+    /// Takes the destinations that there are from now on. What is known of those that stay is kept.
+    fn take_destinations(&mut self) {
+        let next = self.shared.destinations.lock();
+        let Some(next) = next.unwrap_or_else(|e| e.into_inner()).take() else {
+            return;
+        };
+        let mut known: HashMap<String, Account> = std::mem::take(&mut self.accounts)
+            .into_iter()
+            .map(|account| (account.id().to_owned(), account))
+            .collect();
+        for destination in next {
+            let account = known.remove(&destination.spec.id);
+            let same = account.filter(|a| Arc::ptr_eq(&a.queue, &destination.queue));
+            self.accounts.push(match same {
+                Some(account) => Account {
+                    destination,
+                    ..account
+                },
+                None => Account::new(destination),
+            });
+        }
+        self.first = 0;
+    }
+
     /// One round. Returns how long there is nothing to do, unless somebody wakes it.
     fn turn(&mut self) -> Duration {
+        self.take_destinations();
         let result = self.ready().and_then(|()| self.round());
         match result {
             Ok(wait) => wait,
@@ -196,6 +222,11 @@ impl Engine {
             self.shared.opened.store(self.opened, Ordering::SeqCst);
         }
         if !self.synced {
+            self.accounts
+                .iter_mut()
+                .for_each(|account| account.agreed = false);
+        }
+        if !self.synced || self.accounts.iter().any(|account| !account.agreed) {
             self.agree()?;
             self.synced = true;
         }
@@ -423,7 +454,8 @@ impl Engine {
     fn may_come_before(&self, at: usize) -> bool {
         let inherited = self.accounts[at].queue.intake.cell(Cell::RingId) != 0;
         let limit = if inherited { LOCKED } else { LOCKED_AT_START };
-        let locked = self.locked_since.filter(|_| !self.synced);
+        let unknown = !self.synced || !self.accounts[at].agreed;
+        let locked = self.locked_since.filter(|_| unknown);
         locked.is_some_and(|since| since.elapsed() < limit)
     }
 

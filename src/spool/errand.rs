@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ use super::front::begin_in;
 use super::hand;
 use crate::handover::Generation;
 use crate::ledger::{Count, DropReason};
-use crate::state::{Change, Checkpointer, GenerationRow, Store, StoreError};
+use crate::state::{Change, ChangeRow, Checkpointer, EntryRow, GenerationRow, Store, StoreError};
 
 /// Why an errand isn't done when this worker is frozen: the next one may be asked.
 pub const RESTART: &str = "a restart is under way";
@@ -62,6 +62,31 @@ pub enum Errand {
     Forget(Vec<String>),
     /// Notes which workers there were.
     Generations(Vec<Generation>),
+    /// Reads the entries of the table of rules, and the number of the last change.
+    Entries(Arc<Mutex<(Vec<EntryRow>, u64)>>),
+    /// Writes a change of the table of rules: all of it, with its history. Tells its number.
+    Amend(Amendment),
+}
+
+/// A change of the table of rules, as it is written.
+#[derive(Clone, Debug, Default)]
+pub struct Amendment {
+    /// Entries that are set.
+    pub set: Vec<EntryRow>,
+    /// Entries that are dropped: kind and key.
+    pub dropped: Vec<(String, String)>,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// On which way it came.
+    pub via: String,
+    /// From whom.
+    pub peer: String,
+    /// What was asked.
+    pub command: String,
+    /// The entries that there were, as they are kept for an undo.
+    pub undo: String,
+    /// Set by who takes it on, or by who doesn't wait for it any longer: whoever is the first has it.
+    pub taken: Arc<AtomicBool>,
 }
 
 /// Aggregation windows that stops have kept, each with what they are known by.
@@ -106,6 +131,8 @@ impl Pending {
                 | Errand::Keep { .. }
                 | Errand::Recall(_)
                 | Errand::Forget(_)
+                | Errand::Entries(_)
+                | Errand::Amend(_)
         )
     }
 
@@ -243,7 +270,39 @@ impl Engine {
                 Ok(Step::Last(ids.len() as u64))
             }
             Errand::Generations(generations) => self.note_generations(generations),
+            Errand::Entries(into) => {
+                let store = self.store()?;
+                let found = (store.entries()?, store.last_change()?);
+                let count = found.0.len() as u64;
+                *into.lock().unwrap_or_else(|e| e.into_inner()) = found;
+                Ok(Step::Last(count))
+            }
+            Errand::Amend(amendment) => self.amend(amendment),
         }
+    }
+
+    fn amend(&mut self, amendment: &Amendment) -> Result<Step, Trouble> {
+        if amendment.taken.swap(true, Ordering::SeqCst) {
+            return Ok(Step::Last(0));
+        }
+        let (store, serving) = self.hand()?;
+        let mut change = hand::Begin::begin(&serving, store)?;
+        for entry in &amendment.set {
+            change.set_entry(entry)?;
+        }
+        for (kind, key) in &amendment.dropped {
+            change.drop_entry(kind, key)?;
+        }
+        let id = change.record_change(&ChangeRow {
+            at_ms: amendment.at_ms,
+            via: &amendment.via,
+            peer: &amendment.peer,
+            command: &amendment.command,
+            outcome: "in force",
+        })?;
+        change.record_undo(id, &amendment.undo)?;
+        change.commit()?;
+        Ok(Step::Last(id))
     }
 
     fn purge(&mut self, id: &str) -> Result<u64, Trouble> {

@@ -16,15 +16,21 @@ impl Engine {
         // Whoever was committing has done it, or never will.
         drop(store.begin()?);
         let totals = store.totals()?;
+        let all = self.accounts.iter().all(|account| !account.agreed);
         for at in 0..self.accounts.len() {
+            if self.accounts[at].agreed {
+                continue;
+            }
             let total = totals
                 .iter()
                 .find(|t| t.destination == self.accounts[at].id());
             self.accounts[at].bytes = total.map_or(0, |t| t.bytes);
             self.agree_on(at, total.map_or(0, |t| t.lines))?;
+            self.accounts[at].agreed = true;
         }
         let known = |id: &str| self.accounts.iter().any(|account| account.id() == id);
-        for total in totals.iter().filter(|t| !known(&t.destination)) {
+        let orphans = totals.iter().filter(|t| all && !known(&t.destination));
+        for total in orphans {
             tracing::warn!(
                 destination = total.destination,
                 lines = total.lines,

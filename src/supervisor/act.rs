@@ -81,6 +81,7 @@ impl Supervisor {
         self.frozen = None;
         self.has_windows = None;
         self.forget_changes();
+        self.tell_preparing(Some(id));
         let held = self.last_good.as_ref().filter(|_| origin == Origin::Crash);
         let binary = match held {
             Some((exe, _)) => Binary::Held(exe.clone()),
@@ -184,9 +185,19 @@ impl Supervisor {
         self.gone.clear();
     }
 
+    /// Tells the worker that serves whether its table may change.
+    fn tell_preparing(&mut self, successor: Option<Id>) {
+        let serving = self.machine.serving();
+        let knows = serving.filter(|id| self.workers.get(id).is_some_and(|worker| worker.changes));
+        if let Some(serving) = knows {
+            self.tell(serving, &FromSupervisor::Preparing { successor });
+        }
+    }
+
     /// Lets go of what was made for a worker that never had the `go`: its queues are empty, and
     /// nobody could connect to its listeners.
     fn discard(&mut self, id: Id) {
+        self.tell_preparing(None);
         let (gone, kept) = std::mem::take(&mut self.holdings.listeners)
             .into_iter()
             .partition::<Vec<_>, _>(|l| l.pending == Some(id));

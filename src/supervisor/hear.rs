@@ -48,9 +48,10 @@ impl Supervisor {
                 protocol_max,
                 version,
                 windows,
+                changes,
             } => {
                 if let Some(worker) = self.workers.get_mut(&id) {
-                    worker.windows = windows;
+                    (worker.windows, worker.changes) = (windows, changes);
                 }
                 self.welcome(id, protocol_min, protocol_max, version);
             }

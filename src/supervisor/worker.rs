@@ -38,6 +38,8 @@ pub struct Worker {
     pub version: String,
     /// It knows of windows that are passed on.
     pub windows: bool,
+    /// It changes its table, and knows the message that keeps it from that.
+    pub changes: bool,
     /// It has closed its end.
     pub closed: bool,
     /// It was told to exit, and is killed when it hasn't by then.
@@ -98,6 +100,7 @@ impl Worker {
             wanted: Vec::new(),
             version: String::new(),
             windows: false,
+            changes: false,
             closed: false,
             retire_by: None,
             feed: VecDeque::new(),

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use super::Begun;
+use super::amend::{Amending, InForce};
 use super::offered::Offered;
 use super::relay::{Relay, Resized};
 use super::standing::Standing;
@@ -19,6 +20,7 @@ use super::web::Web;
 use super::windows::Gathering;
 use crate::aggregate::{self, Rule};
 use crate::aggregating::Aggregating;
+use crate::amend::Document;
 use crate::config::{self, Config};
 use crate::destination::Destination;
 use crate::gate::Gate;
@@ -44,10 +46,22 @@ pub(super) fn assemble(
         link,
         version,
         generation,
-        config,
+        config: file,
         ledger,
+        kept,
         ..
     } = begun;
+    let (entries, changes) = kept;
+    let document = Document::new(file, entries);
+    for left in document.left_out() {
+        tracing::error!(
+            kind = left.kind.as_str(),
+            key = left.key,
+            reason = left.reason,
+            "what was changed at run time can't be brought together with the config: it is left out"
+        );
+    }
+    let config = document.config();
     let registry = Arc::new(Registry::new(link));
     // One more than the runtime's threads, for the spool's.
     let gate = Arc::new(Gate::new(&ledger, threads + 1));
@@ -97,6 +111,7 @@ pub(super) fn assemble(
         aggregations,
         table,
     };
+    let snapshot = Arc::new(snapshot);
     let spool = Spool::start(spool::Plan {
         settings: state::Settings {
             path: config.state.path.clone(),
@@ -116,7 +131,7 @@ pub(super) fn assemble(
     let inputs = Arc::new(Inputs {
         ledger: ledger.clone(),
         gate,
-        intake: Arc::new(Intake::new(snapshot, windows)),
+        intake: Arc::new(Intake::new(snapshot.clone(), windows)),
         registry: registry.clone(),
         connections: Connections::default(),
         limits: Limits {
@@ -134,7 +149,7 @@ pub(super) fn assemble(
         .drain(..)
         .map(|(item, socket)| listener(&ledger, item, socket).map(Arc::new))
         .collect::<io::Result<Vec<_>>>()?;
-    let standing = Standing::new(&config);
+    let standing = Standing::new(&config, &destinations);
     let relay = Arc::new(Relay {
         generation,
         version,
@@ -142,13 +157,21 @@ pub(super) fn assemble(
         internal: ledger.object(Kind::Listener, "internal")?,
         aggregated: ledger.object(Kind::Listener, "aggregation")?,
         gathering: Gathering::default(),
-        config,
+        config: config.clone(),
         ledger,
         registry,
         inputs,
         spool,
         standing,
-        destinations,
+        in_force: ArcSwap::from_pointee(InForce {
+            document,
+            config,
+            changes,
+            volatile: 0,
+            destinations,
+            snapshot,
+        }),
+        amending: Amending::default(),
         leaving: Mutex::new(leaving),
         listeners: Mutex::new(listeners),
         web: Web::default(),
@@ -303,17 +326,7 @@ impl Builder<'_> {
                 (size, memory)
             }
         };
-        let when_full = match spec.full {
-            Full::Spool => WhenFull::Spool,
-            Full::Block => WhenFull::Block,
-            Full::Drop => WhenFull::Drop,
-        };
-        let policy = Policy {
-            when_full,
-            resend: spec.resend.min(size / 2),
-            live_first: spec.spool.replay == Replay::LiveFirst,
-        };
-        let queue = Queue::open(self.ledger, &spec.id, memory, size, policy)?;
+        let queue = Queue::open(self.ledger, &spec.id, memory, size, policy(spec, size))?;
         let (gate, registry) = (self.gate.clone(), self.registry.clone());
         Ok(Destination::new(
             spec.clone(),
@@ -368,8 +381,21 @@ fn invalid(error: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }
 
+/// How a queue whose rings have this size is to behave.
+pub(super) fn policy(spec: &spec::Destination, size: u64) -> Policy {
+    Policy {
+        when_full: match spec.full {
+            Full::Spool => WhenFull::Spool,
+            Full::Block => WhenFull::Block,
+            Full::Drop => WhenFull::Drop,
+        },
+        resend: spec.resend.min(size / 2),
+        live_first: spec.spool.replay == Replay::LiveFirst,
+    }
+}
+
 /// A multiple of the page size, as a ring must be.
-fn ring_size(bytes: u64) -> u64 {
+pub(super) fn ring_size(bytes: u64) -> u64 {
     bytes.next_multiple_of(rustix::param::page_size() as u64)
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::amend::Leaving;
 use super::offered::Offered;
 use super::relay::{Relay, lock};
 use super::stop::Stopping;
@@ -194,6 +195,9 @@ impl Conversation {
                 self.link.send(&FromWorker::Confirmed, &[])?;
                 fault::point("after-confirmed");
             }
+            FromSupervisor::Preparing { successor } => {
+                self.relay.amending.prepares(successor.is_some());
+            }
             FromSupervisor::Go => self.go(),
             FromSupervisor::Freeze { successor } => self.freeze(successor)?,
             FromSupervisor::Thaw { stale } => self.thaw(stale)?,
@@ -267,7 +271,7 @@ impl Conversation {
     fn queues_released(&mut self, queues: &[String]) -> io::Result<()> {
         let relay = &self.relay;
         lock(&relay.leaving).retain(|d| !queues.contains(&d.spec.id));
-        for destination in &relay.destinations {
+        for destination in &relay.in_force().destinations {
             if queues.contains(&destination.spec.id) {
                 let item = assemble::queue_item(&destination.spec, destination.queue.size());
                 let memory = destination.queue.memory();
@@ -376,6 +380,7 @@ impl Conversation {
     }
 
     fn thaw(&mut self, stale: bool) -> io::Result<()> {
+        self.relay.amending.prepares(false);
         tracing::warn!(stale, "the successor failed: going on");
         if stale {
             self.relay.ledger.recover();
@@ -414,7 +419,11 @@ impl Conversation {
             report::remember_spec(&relay, destination);
         }
         relay.spool.settled();
-        relay.runtime.spawn(super::stop::leave(relay.clone()));
+        relay.amending.settled();
+        let leaving = lock(&relay.leaving).iter().map(Leaving::drained).collect();
+        relay
+            .runtime
+            .spawn(super::stop::leave(relay.clone(), leaving));
         super::report::reclaim(&relay);
     }
 

@@ -5,8 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
+use super::amend::{Amending, InForce};
 use super::standing::{self, Standing};
 use super::web::Web;
 use super::windows::Gathering;
@@ -26,6 +28,7 @@ use crate::sys::{self, Watched};
 pub(super) struct Relay {
     pub generation: u64,
     pub version: String,
+    /// As the file has it: what isn't about rules is as here.
     pub config: Config,
     pub config_hash: String,
     pub ledger: Arc<Ledger>,
@@ -33,9 +36,10 @@ pub(super) struct Relay {
     pub inputs: Arc<Inputs>,
     pub spool: Spool,
     pub standing: Standing,
-    /// Those of the config, in the order of its routes.
-    pub destinations: Vec<Arc<Destination>>,
-    /// Those that the config no longer has.
+    /// What the table makes of this worker.
+    pub in_force: ArcSwap<InForce>,
+    pub amending: Amending,
+    /// Those that no rule names any more.
     pub leaving: Mutex<Vec<Arc<Destination>>>,
     pub listeners: Mutex<Vec<Arc<Listener>>>,
     /// Counts Baton's own metrics as an input.
@@ -74,11 +78,23 @@ impl Relay {
     /// Every destination, those that leave included.
     pub fn all_destinations(&self) -> Vec<Arc<Destination>> {
         let leaving = lock(&self.leaving);
-        self.destinations
-            .iter()
-            .chain(leaving.iter())
-            .cloned()
-            .collect()
+        let in_force = self.in_force();
+        let all = in_force.destinations.iter().chain(leaving.iter());
+        all.cloned().collect()
+    }
+
+    /// What the table makes of this worker now.
+    pub fn in_force(&self) -> Arc<InForce> {
+        self.in_force.load_full()
+    }
+
+    /// Replaces that, for batches, for those who judge who is up, and for people.
+    pub fn put_in_force(&self, next: InForce) {
+        let next = Arc::new(next);
+        self.standing.judge_others(&next, || {
+            self.inputs.intake.snapshot.store(next.snapshot.clone());
+            self.in_force.store(next.clone());
+        });
     }
 
     /// Starts the tasks; they wait at the gate.
@@ -172,6 +188,7 @@ impl Relay {
 
     /// Stops all reading, writing and accepting, and tells what only this process knows.
     pub fn freeze(&self) -> [Vec<u8>; 4] {
+        let _no_table_is_swapped = lock(&self.amending.swapping);
         self.serving.store(false, Ordering::SeqCst);
         self.spool.freeze();
         self.inputs.gate.close();
@@ -271,6 +288,9 @@ impl Relay {
         self.serving.store(true, Ordering::SeqCst);
         self.inputs.gate.open();
         self.spool.open();
+        let relay = self.clone();
+        self.runtime
+            .spawn_blocking(move || super::amend::refresh(&relay));
         let inputs = self.inputs.clone();
         self.runtime.spawn(async move { place_inherited(&inputs) });
         let listeners = lock(&self.listeners);

@@ -32,7 +32,8 @@ pub(super) fn view(relay: &Relay) -> View {
         add(&mut totals, &listener_totals(relay, object));
     }
     listeners.sort_by(|a, b| a.address.cmp(&b.address));
-    let snapshot = relay.inputs.intake.snapshot.load();
+    let in_force = relay.in_force();
+    let snapshot = &in_force.snapshot;
     let rules = snapshot
         .table
         .entries()
@@ -43,7 +44,7 @@ pub(super) fn view(relay: &Relay) -> View {
         rule: rule.text.clone(),
         blocked: relay.ledger.total(*object, Count::Lines),
     });
-    let routes = relay.config.routes.iter().zip(&snapshot.routes);
+    let routes = in_force.config.routes.iter().zip(&snapshot.routes);
     let routes = routes.map(|(route, object)| RouteView {
         key: route.key.clone(),
         kind: route.kind.as_str().to_owned(),

@@ -87,10 +87,12 @@ fn errand(relay: &Relay, command: SpoolCommand, beside: Vec<OwnedFd>) -> Result<
 }
 
 fn is_known(relay: &Relay, id: &str) -> bool {
-    relay.destinations.iter().any(|d| d.spec.id == id)
+    let in_force = relay.in_force();
+    in_force.destinations.iter().any(|d| d.spec.id == id)
 }
 
 fn unknown(relay: &Relay, id: &str) -> String {
-    let ids = relay.destinations.iter().map(|d| d.spec.id.as_str());
+    let in_force = relay.in_force();
+    let ids = in_force.destinations.iter().map(|d| d.spec.id.as_str());
     crate::spool::unknown(id, &ids.collect::<Vec<_>>(), NAMED)
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+use super::amend::InForce;
 use super::relay::{Relay, lock};
 use crate::config::Config;
 use crate::destination::{Destination, State};
@@ -23,6 +24,8 @@ use crate::spool::{Done, Errand, RESTART};
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often, while there is nobody to judge.
+const LOOK_FOR_SOME: Duration = Duration::from_secs(1);
 /// A destination that is down for so long is taken for down: a peer that is restarted may listen again by then.
 const DOWN: Duration = Duration::from_millis(300);
 /// How soon it is tried again to move what couldn't be moved.
@@ -42,10 +45,13 @@ pub(super) struct Standing {
 /// A destination whose route asks whether it is up.
 #[derive(Debug)]
 struct Member {
-    /// Its index among the relay's destinations.
+    destination: Arc<Destination>,
+    /// Its index among those of the table.
     index: usize,
     /// That of its route.
     route: usize,
+    /// Whether what is queued for it goes to others while it is down.
+    is_failover: bool,
     failback: Duration,
     /// Since when it is known to be down.
     down_since: Option<Instant>,
@@ -53,34 +59,37 @@ struct Member {
 
 impl Standing {
     /// For the routes that ask.
-    pub fn new(config: &Config) -> Standing {
-        let (mut members, mut index) = (Vec::new(), 0);
-        for (number, route) in config.routes.iter().enumerate() {
-            for _ in &route.destinations {
-                if route.choice.asks_who_is_up(route.kind) {
-                    members.push(Member {
-                        index,
-                        route: number,
-                        failback: route.choice.failback,
-                        down_since: None,
-                    });
-                }
-                index += 1;
-            }
-        }
+    pub fn new(config: &Config, destinations: &[Arc<Destination>]) -> Standing {
         Standing {
-            members: Mutex::new(members),
+            members: Mutex::new(members(config, destinations)),
         }
+    }
+
+    /// Judges those of another table, once `swap` has put it in force. What is known of those that stay is kept.
+    pub fn judge_others(&self, next: &InForce, swap: impl FnOnce()) {
+        let mut judged = lock(&self.members);
+        let known: HashMap<String, Option<Instant>> = judged
+            .drain(..)
+            .map(|member| (member.destination.spec.id.clone(), member.down_since))
+            .collect();
+        *judged = members(&next.config, &next.destinations);
+        for member in judged.iter_mut() {
+            let id = &member.destination.spec.id;
+            member.down_since = known.get(id).copied().flatten();
+        }
+        swap();
     }
 
     /// Goes on with what the ledger says, before anything is routed.
     pub fn recall(&self, relay: &Relay) {
-        let mut up = vec![true; relay.destinations.len()];
-        for member in lock(&self.members).iter_mut() {
+        let mut members = lock(&self.members);
+        let in_force = relay.in_force();
+        let mut up = vec![true; in_force.destinations.len()];
+        for member in members.iter_mut() {
             member.down_since = None;
-            up[member.index] = word(&relay.destinations[member.index]) == UP;
+            up[member.index] = word(&member.destination) == UP;
         }
-        relay.inputs.intake.snapshot.load().up.store(Arc::new(up));
+        in_force.snapshot.up.store(Arc::new(up));
     }
 
     /// Judges all of them anew.
@@ -90,7 +99,7 @@ impl Standing {
         // With nobody else there is no reason to wait for `failback`.
         let some_up: HashSet<usize> = members
             .iter()
-            .filter(|member| word(&relay.destinations[member.index]) == UP)
+            .filter(|member| word(&member.destination) == UP)
             .map(|member| member.route)
             .collect();
         for member in members.iter_mut() {
@@ -98,7 +107,7 @@ impl Standing {
                 true => member.failback,
                 false => Duration::ZERO,
             };
-            let destination = &relay.destinations[member.index];
+            let destination = &member.destination;
             let (state, now) = (destination.health().state, Instant::now());
             match state {
                 State::Down => drop(member.down_since.get_or_insert(now)),
@@ -124,27 +133,26 @@ impl Standing {
             }
         }
         if changed {
-            let judged = |d: &Arc<Destination>| word(d) == UP;
-            let mut up: Vec<bool> = vec![true; relay.destinations.len()];
+            let in_force = relay.in_force();
+            let mut up: Vec<bool> = vec![true; in_force.destinations.len()];
             for member in members.iter() {
-                up[member.index] = judged(&relay.destinations[member.index]);
+                up[member.index] = word(&member.destination) == UP;
             }
-            relay.inputs.intake.snapshot.load().up.store(Arc::new(up));
+            in_force.snapshot.up.store(Arc::new(up));
         }
     }
 
     /// Members of failover routes that are down and have something queued, each with the one that its lines go to now.
-    fn to_move(&self, relay: &Relay) -> Vec<(String, String)> {
+    fn to_move(&self) -> Vec<(String, String)> {
         let members = lock(&self.members);
         let mut moves = Vec::new();
         for dead in members.iter() {
-            let from = &relay.destinations[dead.index];
-            let is_failover = relay.config.routes[dead.route].kind == RouteKind::Failover;
-            if !is_failover || word(from) == UP || !has_to_move(from) {
+            let from = &dead.destination;
+            if !dead.is_failover || word(from) == UP || !has_to_move(from) {
                 continue;
             }
             let live = members.iter().filter(|live| live.route == dead.route);
-            let mut live = live.map(|live| &relay.destinations[live.index]);
+            let mut live = live.map(|live| &live.destination);
             let to = live.find(|to| {
                 word(to) == UP && to.health().state == State::Up && takes_all_of(to, from)
             });
@@ -152,6 +160,26 @@ impl Standing {
         }
         moves
     }
+}
+
+fn members(config: &Config, destinations: &[Arc<Destination>]) -> Vec<Member> {
+    let (mut members, mut index) = (Vec::new(), 0);
+    for (number, route) in config.routes.iter().enumerate() {
+        for _ in &route.destinations {
+            if route.choice.asks_who_is_up(route.kind) {
+                members.push(Member {
+                    destination: destinations[index].clone(),
+                    index,
+                    route: number,
+                    is_failover: route.kind == RouteKind::Failover,
+                    failback: route.choice.failback,
+                    down_since: None,
+                });
+            }
+            index += 1;
+        }
+    }
+    members
 }
 
 fn word(destination: &Destination) -> Word {
@@ -210,12 +238,10 @@ fn takes_all_of(to: &Destination, from: &Destination) -> bool {
 
 /// Judges for as long as this process lives, and has queues moved.
 pub(super) async fn keep(relay: Arc<Relay>) {
-    if lock(&relay.standing.members).is_empty() {
-        return;
-    }
     let mut moving: HashMap<String, Moving> = HashMap::new();
     loop {
-        sleep(LOOK).await;
+        let nobody = lock(&relay.standing.members).is_empty();
+        sleep(if nobody { LOOK_FOR_SOME } else { LOOK }).await;
         relay.inputs.gate.opened().await;
         relay.standing.look(&relay);
         moving.retain(|from, moving| moving.goes_on(from));
@@ -223,7 +249,7 @@ pub(super) async fn keep(relay: Arc<Relay>) {
         if !relay.serving.load(std::sync::atomic::Ordering::SeqCst) {
             continue;
         }
-        for (from, to) in relay.standing.to_move(&relay) {
+        for (from, to) in relay.standing.to_move() {
             moving.entry(from).or_insert_with_key(|from| Moving {
                 answer: Some(relay.spool.ask(Errand::PassOver {
                     from: from.clone(),

@@ -8,7 +8,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::amend::Leaving;
 use super::relay::{Relay, lock};
+use crate::amend::Backlog;
 use crate::destination::{Destination, State};
 use crate::ledger::DropReason;
 use crate::listen::{drain, empty_accept_queue, read_to_end};
@@ -205,18 +207,16 @@ async fn take_last_lines(relay: &Arc<Relay>) -> u64 {
     unread
 }
 
-/// Delivers what is queued and spooled for destinations that the config no longer has, for `stop_timeout`;
-/// the rest is kept in the spool, or, if that can't be, dropped and counted.
-pub(super) async fn leave(relay: Arc<Relay>) {
-    let leaving = lock(&relay.leaving).clone();
-    if leaving.is_empty() {
-        return;
-    }
+/// Sees to the lines of destinations that no rule names any more. Those that are to be delivered have `stop_timeout` for
+/// it; the rest is kept in the spool, or, if that can't be, dropped and counted.
+pub(super) async fn leave(relay: Arc<Relay>, leaving: Vec<Leaving>) {
     let deadline = Instant::now() + relay.config.supervisor.stop_timeout;
-    for destination in &leaving {
-        destination.drain();
+    for Leaving { destination, how } in &leaving {
+        if *how == Backlog::Drain {
+            destination.drain();
+        }
     }
-    let (mut left, mut tries): (Vec<Arc<Destination>>, _) = (leaving, 0);
+    let (mut left, mut tries) = (leaving, 0);
     while !left.is_empty() {
         sleep(LOOK.max(Duration::from_millis(20))).await;
         if !relay.serving.load(Ordering::SeqCst) {
@@ -224,31 +224,72 @@ pub(super) async fn leave(relay: Arc<Relay>) {
             relay.inputs.gate.opened().await;
             continue;
         }
+        // Those that a rule names again have their queue back.
+        left.retain(|one| still_leaves(&relay, &one.destination));
         let over = Instant::now() >= deadline;
         let through = |d: &Destination| d.is_drained() && d.queue.spooled_lines() == 0;
-        let done: Vec<_> = left.extract_if(.., |d| through(d) || over).collect();
-        if !stow(&relay, &done).await && tries < TRIES {
+        let done: Vec<Leaving> = left
+            .extract_if(.., |one| {
+                through(&one.destination) || over || one.how != Backlog::Drain
+            })
+            .filter(|one| relay.put_away(&one.destination))
+            .collect();
+        let kept = done.iter().filter(|one| one.how != Backlog::Discard);
+        let kept: Vec<Arc<Destination>> = kept.map(|one| one.destination.clone()).collect();
+        if !stow(&relay, &kept).await && tries < TRIES {
             // A hand-over began, perhaps.
             tries += 1;
+            for one in &done {
+                relay.is_put_away(&one.destination.spec.id);
+            }
             left.extend(done);
             continue;
         }
-        for destination in done {
-            let Some(lines) = destination.give_up(DropReason::Removed) else {
-                left.push(destination);
-                continue;
-            };
-            let id = &destination.spec.id;
-            tracing::info!(
-                destination = id,
-                dropped = lines,
-                kept = destination.queue.spooled_lines(),
-                "removed from the config, and gone"
-            );
-            lock(&relay.leaving).retain(|d| d.spec.id != *id);
-            if let Err(error) = relay.registry.release_queue(id) {
-                tracing::error!(destination = id, %error, "its queue can't be released");
+        for one in done {
+            let gone = gone(&relay, &one).await;
+            relay.is_put_away(&one.destination.spec.id);
+            if !gone {
+                left.push(one);
             }
         }
     }
+}
+
+fn still_leaves(relay: &Relay, destination: &Arc<Destination>) -> bool {
+    let leaving = lock(&relay.leaving);
+    leaving.iter().any(|d| Arc::ptr_eq(d, destination))
+}
+
+/// Lets go of a destination and its queue. False: a hand-over is under way.
+async fn gone(relay: &Relay, leaving: &Leaving) -> bool {
+    let Leaving { destination, how } = leaving;
+    let Some(mut lines) = destination.give_up(DropReason::Removed) else {
+        return false;
+    };
+    let id = &destination.spec.id;
+    if *how == Backlog::Discard {
+        let answer = relay.spool.ask(Errand::Purge(id.clone()));
+        let purged = tokio::task::spawn_blocking(move || answer.recv_timeout(STOW)).await;
+        match purged {
+            Ok(Ok(Ok(purged))) => lines += purged,
+            _ => {
+                tracing::error!(
+                    destination = id,
+                    "its spool can't be purged: see baton spool"
+                );
+            }
+        }
+    }
+    tracing::info!(
+        destination = id,
+        dropped = lines,
+        kept = destination.queue.spooled_lines(),
+        "removed from the table, and gone"
+    );
+    lock(&relay.leaving).retain(|d| !Arc::ptr_eq(d, destination));
+    relay.spool.serve(relay.all_destinations());
+    if let Err(error) = relay.registry.release_queue(id) {
+        tracing::error!(destination = id, %error, "its queue can't be released");
+    }
+    true
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::amend::InForce;
 use super::relay::Relay;
 use crate::handover::{FromWorker, Link, MAX_TRACED, MAX_TRACED_BYTES, Traced};
 use crate::intake::now_ms;
@@ -16,9 +17,10 @@ use crate::sys;
 /// What becomes of lines or names, if they came now.
 pub(super) fn trace<M: AsRef<[u8]>>(relay: &Relay, metrics: &[M]) -> Vec<Trace> {
     let intake = &relay.inputs.intake;
-    let snapshot = intake.snapshot.load();
+    let in_force = relay.in_force();
+    let snapshot = &in_force.snapshot;
     let up = snapshot.up.load();
-    let names = names(relay);
+    let names = names(&in_force);
     let terms = Terms {
         table: &snapshot.table,
         rules: &snapshot.rules,
@@ -34,16 +36,13 @@ pub(super) fn trace<M: AsRef<[u8]>>(relay: &Relay, metrics: &[M]) -> Vec<Trace> 
     metrics.map(|one| tracer.trace(one.as_ref())).collect()
 }
 
-fn names(relay: &Relay) -> Names {
-    let destinations = relay
-        .destinations
-        .iter()
-        .map(|destination| &destination.spec);
+fn names(in_force: &InForce) -> Names {
+    let destinations = in_force.destinations.iter();
     Names {
         destinations: destinations
-            .map(|spec| (spec.id.clone(), spec.address.to_string()))
+            .map(|one| (one.spec.id.clone(), one.spec.address.to_string()))
             .collect(),
-        ..crate::ruleset::names(&relay.config)
+        ..crate::ruleset::names(&in_force.config)
     }
 }
 

@@ -8,13 +8,16 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
+use super::amend;
 use super::relay::{Relay, lock};
 use super::report;
-use crate::admin::http::{Source, router, serve};
+use crate::admin::desk::{self, Desk, Outcome, Refusal, TableView};
+use crate::admin::http::{router, serve};
 use crate::admin::view::View;
 use crate::intake::Sample;
 use crate::listen::Listener;
 use crate::pipeline::trace::Trace;
+use crate::state::{PastChange, Store};
 use crate::validate::Reason;
 
 /// The servers that run now, by their listener.
@@ -35,7 +38,7 @@ impl Web {
         };
         let (end, mut ended) = watch::channel(false);
         lock(&self.running).push((listener.cookie, end));
-        let router = router(relay.clone());
+        let router = router(Arc::new(Asked(relay.clone())));
         relay.runtime.spawn(serve(socket, router, async move {
             // That the sender has gone means the same.
             let _ended = ended.wait_for(|ended| *ended).await;
@@ -63,20 +66,52 @@ fn own_listener(listener: &Listener) -> io::Result<tokio::net::TcpListener> {
     tokio::net::TcpListener::from_std(duplicate.into())
 }
 
-impl Source for Relay {
+/// A running relay, as it is asked.
+#[derive(Debug)]
+pub(super) struct Asked(pub Arc<Relay>);
+
+impl Desk for Asked {
     fn view(&self) -> View {
-        report::view(self)
+        report::view(&self.0)
     }
 
     fn rejected(&self, reason: Option<Reason>) -> Vec<Sample> {
-        self.inputs.intake.rejected.last(reason)
+        self.0.inputs.intake.rejected.last(reason)
     }
 
     fn trace(&self, metrics: &[Vec<u8>]) -> Vec<Trace> {
-        super::trace::trace(self, metrics)
+        super::trace::trace(&self.0, metrics)
     }
 
     fn is_serving(&self) -> bool {
-        self.serving.load(Ordering::SeqCst)
+        self.0.serving.load(Ordering::SeqCst)
+    }
+
+    fn table(&self) -> TableView {
+        let now = self.0.in_force();
+        TableView::of(&now.document, now.version(&self.0.config_hash))
+    }
+
+    fn preview(&self, asked: &desk::Asked) -> Result<Outcome, Refusal> {
+        amend::preview(&self.0, asked)
+    }
+
+    fn change(&self, asked: &desk::Asked) -> Result<Outcome, Refusal> {
+        amend::change(&self.0, asked)
+    }
+
+    fn history(&self, before: Option<u64>, most: u32) -> Result<Vec<PastChange>, String> {
+        let path = self.0.spool.health().path;
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let store = Store::open_existing(&path, false);
+        let changes = store.and_then(|store| store.changes(before, most));
+        changes.map_err(|error| error.to_string())
+    }
+
+    fn restart(&self) -> Result<(), String> {
+        let asked = self.0.registry.ask_for_reload();
+        asked.map_err(|error| format!("the supervisor can't be asked: {error}"))
     }
 }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use baton::admin::http::{Limits, Source, router, serve_with};
+use baton::admin::desk::{Asked, Desk, Outcome, Refusal, TableView};
+use baton::admin::http::{Limits, router, serve_with};
 use baton::admin::view::View;
 use baton::intake::Sample;
 use baton::pipeline::trace::Trace;
+use baton::state::PastChange;
 use baton::validate::Reason;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -27,7 +29,7 @@ struct Fake {
     rejected: usize,
 }
 
-impl Source for Fake {
+impl Desk for Fake {
     fn view(&self) -> View {
         super::usual()
     }
@@ -56,6 +58,32 @@ impl Source for Fake {
 
     fn is_serving(&self) -> bool {
         self.serving.load(Ordering::Relaxed)
+    }
+
+    fn table(&self) -> TableView {
+        TableView {
+            version: "1".to_owned(),
+            first_only: false,
+            rules: Vec::new(),
+            removed: Vec::new(),
+            left_out: Vec::new(),
+        }
+    }
+
+    fn preview(&self, _: &Asked) -> Result<Outcome, Refusal> {
+        Err(Refusal::Restarting)
+    }
+
+    fn change(&self, _: &Asked) -> Result<Outcome, Refusal> {
+        Err(Refusal::Restarting)
+    }
+
+    fn history(&self, _: Option<u64>, _: u32) -> Result<Vec<PastChange>, String> {
+        Ok(Vec::new())
+    }
+
+    fn restart(&self) -> Result<(), String> {
+        Err("no supervisor".to_owned())
     }
 }
 

@@ -19,6 +19,7 @@ fn relay() -> (Arc<Relay>, Link) {
         version: String::new(),
         generation: 2,
         config: Config::compile(Path::new("/baton.toml"), CONFIG).unwrap(),
+        kept: Default::default(),
         ledger: Arc::new(Ledger::open(memory.as_fd()).unwrap()),
     };
     let relay = assemble::assemble(begun, &mut Offered::default(), Handle::current(), 1);
