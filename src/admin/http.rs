@@ -1,7 +1,9 @@
 //! The view over HTTP: for Prometheus, for health checks, and for people.
 
+mod problem;
 mod query;
 mod serve;
+mod v1;
 
 use std::sync::Arc;
 
@@ -31,6 +33,10 @@ Baton, a relay for Graphite metric streams.
 /api/trace?metric=NAME  what becomes of a metric, or of a whole line (JSON)
 ";
 
+/// Who a connection is from, for the history: in the extensions of each request.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer(pub String);
+
 /// Metrics in one request.
 const MAX_TRACED: usize = 100;
 
@@ -46,6 +52,7 @@ pub fn router(source: Arc<dyn Desk>) -> Router {
         .route("/api/status", get(status))
         .route("/api/rejected", get(rejected))
         .route("/api/trace", get(trace))
+        .nest("/api/v1", v1::routes())
         .fallback(|| async { error(StatusCode::NOT_FOUND, "no such page; / lists what there is") })
         .method_not_allowed_fallback(|| async {
             error(

@@ -157,7 +157,7 @@ pub struct EntryRow {
 }
 
 /// A change that was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PastChange {
     /// Its number.
     pub id: u64,

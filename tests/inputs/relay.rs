@@ -78,7 +78,7 @@ interval = "0s"
 pub struct Relay {
     pub instance: Instance,
     pub port: u16,
-    http: u16,
+    pub http: u16,
 }
 
 impl Relay {

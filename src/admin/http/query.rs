@@ -19,6 +19,48 @@ pub(super) fn values(query: Option<&str>, parameter: &str) -> Result<Vec<Vec<u8>
     Ok(values)
 }
 
+/// Parameters that each may come once, as text.
+pub(super) struct Query(Vec<(String, Vec<u8>)>);
+
+impl Query {
+    /// Reads a query that may have these parameters.
+    ///
+    /// # Errors
+    /// In words: there is another, or one twice, or an escape that is none.
+    pub fn read(query: Option<&str>, known: &[&str]) -> Result<Query, String> {
+        let parts = query.unwrap_or_default().split('&');
+        let mut found: Vec<(String, Vec<u8>)> = Vec::new();
+        for part in parts.filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let name = String::from_utf8_lossy(&decoded(name)?).into_owned();
+            if !known.contains(&&name[..]) {
+                let known = known.join(", ");
+                return Err(format!(
+                    "there is no parameter {name:?} here: expected {known}"
+                ));
+            }
+            if found.iter().any(|(there, _)| *there == name) {
+                return Err(format!("{name}: given twice"));
+            }
+            found.push((name, decoded(value)?));
+        }
+        Ok(Query(found))
+    }
+
+    /// The value of a parameter, if it was given.
+    ///
+    /// # Errors
+    /// It isn't UTF-8.
+    pub fn take(&mut self, name: &str) -> Result<Option<String>, String> {
+        let Some(at) = self.0.iter().position(|(there, _)| there == name) else {
+            return Ok(None);
+        };
+        let text = String::from_utf8(self.0.swap_remove(at).1);
+        text.map(Some)
+            .map_err(|_| format!("{name}: expected UTF-8"))
+    }
+}
+
 /// Without its escapes; `+` is a blank, as in a form (application/x-www-form-urlencoded).
 fn decoded(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = text.bytes();

@@ -5,7 +5,7 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -13,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+
+use super::Peer;
 
 /// Of the head of a request, and of an answer before it is written.
 const BUFFER: usize = 64 * 1024;
@@ -68,9 +70,10 @@ pub async fn serve_with(
             accepted = listener.accept(), if connections.len() < limits.connections => accepted,
         };
         match accepted {
-            Ok((socket, _)) => {
+            Ok((socket, peer)) => {
                 failing = false;
-                connections.spawn(connection(limits, socket, router.clone(), stop.subscribe()));
+                let router = router.clone().layer(Extension(Peer(peer.to_string())));
+                connections.spawn(connection(limits, socket, router, stop.subscribe()));
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
