@@ -184,7 +184,17 @@ fn what_cannot_be_read_is_named_by_line() {
         (
             "carbon",
             "[cache]\nA = 1",
-            "-:1: expected a section [relay]",
+            "-:1: expected carbon.conf, with a section [relay]",
+        ),
+        (
+            "carbon",
+            "[collectd]\npattern = ^collectd\\.",
+            "its rules are read beside it",
+        ),
+        (
+            "carbon-relay-ng",
+            "cluster a forward h:1;",
+            "if it is another relay's file, say whose: --from",
         ),
     ] {
         let output = baton(
@@ -202,6 +212,24 @@ fn what_cannot_be_read_is_named_by_line() {
     }
     let output = baton(&["config", "convert", "nowhere.conf"], Path::new("/"), "");
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// It is printed all the same: there is no better place to begin mending.
+#[test]
+fn what_was_converted_and_does_not_compile_is_told() {
+    let file = "cluster c forward h:1;\n\
+                aggregate ^a every 10 seconds expire after 20 seconds compute sum write to \"a b\" send to c;\n\
+                match * send to c;\n";
+    let arguments = ["config", "convert", "--from", "carbon-c-relay", "-"];
+    let output = baton(&arguments, Path::new("/"), file);
+    let (printed, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    let line = printed
+        .lines()
+        .position(|line| line.starts_with("format = \"a b"));
+    let line = line.expect("the output's name") + 1;
+    let expected = format!("standard output:{line}: aggregation.format: expected a name");
+    assert!(said.contains(&expected), "{said}");
 }
 
 proptest::proptest! {

@@ -586,7 +586,7 @@ fn both_limits_of_a_spool_may_hold() {
 }
 
 /// `baton check` of a config, in the surroundings that systemd makes.
-fn check(text: &str, state_directory: Option<&str>) -> (PathBuf, String) {
+fn check(text: &str, state_directory: Option<&str>) -> (PathBuf, String, String) {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("baton.toml");
     fs::write(&config, text).unwrap();
@@ -596,14 +596,15 @@ fn check(text: &str, state_directory: Option<&str>) -> (PathBuf, String) {
     check.envs(state_directory.map(|directory| ("STATE_DIRECTORY", directory)));
     let ran = check.output().unwrap();
     assert!(ran.status.success(), "{ran:?}");
-    assert_eq!(String::from_utf8_lossy(&ran.stderr), "");
-    (config, String::from_utf8(ran.stdout).unwrap())
+    let said = |bytes| String::from_utf8(bytes).unwrap();
+    (config, said(ran.stdout), said(ran.stderr))
 }
 
 #[test]
 fn a_check_says_how_much_memory_and_disk_may_be_taken() {
     let text = "listen.line = [\"unix:a\"]\n[[route]]\nkey = \"a\"\ndestinations = [\"h:1\", \"h:2 full=block\"]";
-    let (config, said) = check(text, None);
+    let (config, said, warned) = check(text, None);
+    assert_eq!(warned, "");
     let expected = format!(
         "{}: fine. 1 listeners, 1 routes, 2 destinations; their queues take up to 24 MiB; state in {}, up to 20GiB\n",
         config.display(),
@@ -611,16 +612,29 @@ fn a_check_says_how_much_memory_and_disk_may_be_taken() {
     );
     assert_eq!(said, expected);
 
-    let (_, said) = check(text, Some("/var/lib/baton:/var/lib/other"));
+    let (_, said, _) = check(text, Some("/var/lib/baton:/var/lib/other"));
     assert!(
         said.ends_with("state in /var/lib/baton/baton.db, up to 20GiB\n"),
         "{said}"
     );
     // systemd's paths are absolute; others are none of it.
-    let (config, said) = check(text, Some("baton"));
+    let (config, said, _) = check(text, Some("baton"));
     let state = config.with_file_name("baton.db");
     assert!(
         said.contains(&format!("state in {},", state.display())),
         "{said}"
     );
+}
+
+#[test]
+fn a_check_tells_of_a_folder_that_is_not_there() {
+    let text = "listen.line = [\"unix:a\"]\nstate.path = \"nowhere/b.db\"\n[[route]]\nkey = \"a\"\ndestinations = [\"h:1\"]";
+    let (config, said, warned) = check(text, None);
+    assert!(said.contains("fine"), "{said}");
+    let expected = format!(
+        "warning: {}: state.path: there is no folder {}: without it nothing is spooled\n",
+        config.display(),
+        config.with_file_name("nowhere").display()
+    );
+    assert_eq!(warned, expected);
 }

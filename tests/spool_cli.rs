@@ -321,6 +321,10 @@ fn a_purge_drops_what_is_spooled_and_counts_it() {
     assert_eq!(down["queued"], 101 - purged, "{down}");
     let expected = format!("dropped for down: {purged} lines");
     assert!(said.contains(&expected), "{said}");
+    // The log counts as the answer does: not what the send ring has a copy of.
+    let expected = format!("its spool was purged destination=\"down\" lines={purged}\n");
+    let log = bed.relay.instance.log();
+    assert!(log.contains(&expected), "{log}");
     done(&bed.folder, &["purge", "down", "--yes"]);
     // What comes later is spooled as before.
     bed.relay.send(numbered("a", 0..7));

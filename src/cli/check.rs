@@ -24,6 +24,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             for warning in &config.warnings {
                 eprintln!("warning: {}", warning.in_file(&config.path));
             }
+            if let Some(warning) = no_folder(&config) {
+                eprintln!("warning: {}: {warning}", config.path.display());
+            }
             let destinations = config.routes.iter().flat_map(|r| &r.destinations);
             let memory = destinations.clone().map(Destination::memory);
             let memory = memory.fold(0, u64::saturating_add);
@@ -45,4 +48,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(exit_code(BAD_CONFIG))
         }
     }
+}
+
+/// What isn't there now may be when Baton runs, so that it is no error.
+fn no_folder(config: &Config) -> Option<String> {
+    let folder = config.state.path.parent()?;
+    (!folder.is_dir()).then(|| {
+        format!(
+            "state.path: there is no folder {}: without it nothing is spooled",
+            folder.display()
+        )
+    })
 }

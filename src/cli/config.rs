@@ -96,6 +96,12 @@ fn canonical(path: &Path, source: &[u8]) -> anyhow::Result<ExitCode> {
         }
         Err(problems) => {
             eprintln!("{problems}");
+            if problems.are_of_no_toml() {
+                eprintln!(
+                    "{}: if it is another relay's file, say whose: --from",
+                    path.display()
+                );
+            }
             Ok(exit_code(BAD_CONFIG))
         }
     }
@@ -118,8 +124,19 @@ fn other(path: &Path, source: &[u8], converter: Converter) -> anyhow::Result<Exi
             for note in &notes {
                 eprintln!("{note}");
             }
-            print!("{}{}", convert::comments(&notes), converted.toml);
-            Ok(ExitCode::SUCCESS)
+            let text = convert::comments(&notes) + &converted.toml;
+            print!("{text}");
+            // What was wrong there may be wrong here.
+            match Config::compile(&absolute(Path::new("baton.toml")), text.as_bytes()) {
+                Ok(_) => Ok(ExitCode::SUCCESS),
+                Err(problems) => {
+                    eprintln!("what was printed doesn't run as it is:");
+                    for problem in &problems.problems {
+                        eprintln!("{}", problem.in_file(Path::new("standard output")));
+                    }
+                    Ok(exit_code(BAD_CONFIG))
+                }
+            }
         }
         Err(unreadable) => {
             eprintln!("{unreadable}");

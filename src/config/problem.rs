@@ -1,6 +1,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// What problems of syntax begin with.
+pub(super) const NOT_TOML: &str = "not TOML: ";
+
 /// Something that a config has and shouldn't, or lacks and should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -51,6 +54,12 @@ impl Problems {
         problems.sort_by_key(|problem| (problem.line, problem.column));
         let path = path.to_path_buf();
         Problems { path, problems }
+    }
+
+    /// Whether the file isn't TOML, or not all of it.
+    pub fn are_of_no_toml(&self) -> bool {
+        let mut problems = self.problems.iter();
+        problems.any(|problem| problem.message.starts_with(NOT_TOML))
     }
 }
 

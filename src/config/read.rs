@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue, Error};
 
 use super::keys::keys;
-use super::problem::Problem;
+use super::problem::{NOT_TOML, Problem};
 use crate::spec::{
     OPTIONS, duration_within, nearest, one_line, one_of, parse_duration, size_within,
 };
@@ -48,7 +48,7 @@ impl<'s> Report<'s> {
         let found = self.text.get(span.clone()).unwrap_or_default();
         let (key, message) = match error.message() {
             "duplicate key" => (found, "given twice: expected every key once".to_owned()),
-            message => ("", format!("not TOML: {}", one_line(message))),
+            message => ("", format!("{NOT_TOML}{}", one_line(message))),
         };
         let problem = self.place(span.start, key, message);
         self.broken_lines.extend(problem.line);
@@ -179,13 +179,15 @@ pub(super) fn unknown_key(key: &str, known: &[&str], table: &str) -> String {
     if let Some(near) = nearest(key, known) {
         return format!("unknown key: did you mean {near}?");
     }
-    let elsewhere = keys()
-        .into_iter()
-        .find(|(name, keys)| *name != table && keys.contains(&key));
-    match elsewhere {
-        Some(("", _)) => "unknown key here: it belongs at the top, before any table".to_owned(),
-        Some((name, _)) => format!("unknown key here: it belongs in {name}"),
-        None => format!("unknown key: expected one of {}", known.join(", ")),
+    let tables = keys().into_iter();
+    let elsewhere: Vec<&str> = tables
+        .filter(|(name, keys)| *name != table && keys.contains(&key))
+        .map(|(name, _)| name)
+        .collect();
+    match &elsewhere[..] {
+        [] => format!("unknown key: expected one of {}", known.join(", ")),
+        [""] => "unknown key here: it belongs at the top, before any table".to_owned(),
+        names => format!("unknown key here: it belongs in {}", names.join(" or ")),
     }
 }
 

@@ -151,7 +151,9 @@ fn log_level(report: &mut Report, root: &mut DeTable) {
     };
     let level = match &text.to_ascii_lowercase()[..] {
         "warning" => "warn".to_owned(),
-        "fatal" | "panic" => "error".to_owned(),
+        // Before its version 1.0 it had critical and notice.
+        "notice" => "info".to_owned(),
+        "critical" | "fatal" | "panic" => "error".to_owned(),
         level => level.to_owned(),
     };
     let level = string(level, given.span());

@@ -120,6 +120,7 @@ fn destinations(
     folder: &Path,
     claims: &mut Claims,
 ) -> (Vec<Destination>, Vec<usize>) {
+    let problems = report.problems.len();
     let strings = section
         .value("destinations")
         .map(|value| value.list(report))
@@ -128,7 +129,9 @@ fn destinations(
         .value("destination")
         .map(|value| value.tables(report))
         .unwrap_or_default();
-    if strings.is_empty() && tables.is_empty() {
+    // Those that can't be read are there.
+    let are_readable = report.problems.len() == problems;
+    if strings.is_empty() && tables.is_empty() && are_readable {
         let message = "no destinations: expected one at least";
         report.missing(section.at, "route.destinations", message);
     }
@@ -249,8 +252,12 @@ pub(super) fn warn_of_loops(
 ) {
     for (route, places) in routes {
         for (destination, at) in route.destinations.iter().zip(places) {
+            let spoken = match destination.pickle {
+                true => ListenerKind::Pickle,
+                false => ListenerKind::Line,
+            };
             let own = listen.iter().find(|placed| {
-                placed.listener.kind == ListenerKind::Line
+                placed.listener.kind == spoken
                     && reaches(&destination.address, &placed.listener.address)
             });
             if let Some(own) = own {

@@ -18,7 +18,8 @@ pub fn convert(source: &Source, load: &Load) -> Result<Converted, Unreadable> {
         return Err(Unreadable {
             file: source.name.clone(),
             line: 1,
-            message: "expected a section [relay], [relay:NAME], [aggregator] or [aggregator:NAME]"
+            message: "expected carbon.conf, with a section [relay], [relay:NAME], [aggregator] or \
+                      [aggregator:NAME]: its rules are read beside it"
                 .to_owned(),
         });
     };

@@ -310,16 +310,17 @@ impl Engine {
         let Some((last, gone)) = hand::purge(store, &serving, id)? else {
             return Ok(0);
         };
-        tracing::warn!(destination = id, lines = gone.lines, "its spool was purged");
-        let Some(at) = self.account(id) else {
-            return Ok(gone.lines);
-        };
-        let account = &mut self.accounts[at];
-        account.bytes = 0;
-        account.replayed = true;
-        account.number_after(None, Some(last));
-        let lines = account.queue.spooled_lines();
-        self.drop_spooled(at, DropReason::Purged, lines)?;
+        // Copies of what is in a send ring go with the rows, but they aren't dropped: the ring still sends them.
+        let mut lines = gone.lines;
+        if let Some(at) = self.account(id) {
+            let account = &mut self.accounts[at];
+            account.bytes = 0;
+            account.replayed = true;
+            account.number_after(None, Some(last));
+            lines = account.queue.spooled_lines();
+            self.drop_spooled(at, DropReason::Purged, lines)?;
+        }
+        tracing::warn!(destination = id, lines, "its spool was purged");
         Ok(lines)
     }
 

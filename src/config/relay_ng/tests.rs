@@ -98,6 +98,27 @@ fn its_first_version_is_read() {
     );
 }
 
+/// Those of its versions before 1.0 are in the examples that it came with, and so in many files.
+#[test]
+fn its_log_levels_mean_the_nearest_here() {
+    for (its, here) in [
+        ("critical", "error"),
+        ("panic", "error"),
+        ("fatal", "error"),
+        ("error", "error"),
+        ("Warning", "warn"),
+        ("warn", "warn"),
+        ("notice", "info"),
+        ("info", "info"),
+        ("debug", "debug"),
+        ("trace", "trace"),
+    ] {
+        let (found, problems, _) = translated(&format!("instance = \"a\"\nlog_level = \"{its}\""));
+        assert_eq!(problems, []);
+        assert_eq!(found["log"]["level"].as_str(), Some(here), "{its}");
+    }
+}
+
 #[test]
 fn variables_of_the_environment_are_put_in() {
     let file = "instance = \"${DC}-1\"\nspool_dir = \"${NOWHERE}/x\"\nfirst_only = true\n\
