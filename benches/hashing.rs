@@ -1,7 +1,14 @@
-//! The cost of finding who has a name among a hundred members. `Mitem/s` is million names a second: 1000 / it is ns a name.
+//! The cost of finding who has a name among a hundred members: by the hash alone, and as a batch of lines is, whose names mostly come
+//! again. `Mitem/s` is million names a second: 1000 / it is ns a name.
 #![allow(missing_docs)]
 
-use baton::route::{ChoiceOptions, Chooser, Member, Moment, RouteKind};
+use baton::{
+    pipeline::{Batch, Terms},
+    route::{
+        ChoiceOptions, Chooser, Entries, Matcher, Member, Moment, RouteKind, Table, TableRoute,
+    },
+    validate::Rules,
+};
 use divan::{Bencher, counter::ItemsCount};
 
 fn main() {
@@ -64,4 +71,32 @@ fn two_replicas(bencher: Bencher, kind: &RouteKind) {
         ..ChoiceOptions::default()
     };
     run(bencher, *kind, options);
+}
+
+#[divan::bench(args = KINDS)]
+fn batch(bencher: Bencher, kind: &RouteKind) {
+    let route = TableRoute {
+        key: String::new(),
+        chooser: Chooser::new(*kind, members(), ChoiceOptions::default()).unwrap(),
+        matcher: Matcher::all(),
+        destinations: (0..100).map(|at| (at, Matcher::all())).collect(),
+    };
+    let table = Table::new(Entries {
+        routes: vec![route],
+        destinations: 100,
+        ..Entries::default()
+    });
+    let (names, rules) = (names(), Rules::default());
+    let lines: String = names.iter().map(|name| format!("{name} 1 1\n")).collect();
+    let terms = Terms {
+        table: &table,
+        rules: &rules,
+        now: 1,
+        moment: Moment::default(),
+        order: None,
+    };
+    let mut batch = Batch::new();
+    bencher
+        .counter(ItemsCount::new(names.len()))
+        .bench_local(|| batch.run(&terms, lines.as_bytes()));
 }

@@ -69,6 +69,8 @@ for ((r = 1; r <= rounds; r++)); do
         cpu=$(cpu_of "$(worker_of $relay)")
         kill $relay; wait $relay || true
         kill $far; wait $far || true
+        # The worker's descriptors may be closed a moment after the supervisor has ended.
+        wait_for "! listens $in && ! listens $sink && ! listens $page && ! listens $pickle"
         rm -f "$folder"/*.db*
         awk -v c="$cpu" -v b="$before" -v m="$million" -v k="$kind" \
             'BEGIN {printf "%-12s %.3f s per million lines\n", k, (c - b) / m}' | tee -a "$folder/results"

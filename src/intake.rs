@@ -12,7 +12,7 @@ use crate::aggregate::{Refused, Rule};
 use crate::aggregating::{Aggregating, Point};
 use crate::gate::Lane;
 use crate::ledger::{Count, DropReason, Object, Writer};
-use crate::pipeline::{Batch, Terms};
+use crate::pipeline::{Batch, Placed, Terms};
 use crate::queue::{Append, Queue, Ring};
 use crate::route::{Moment, Table};
 use crate::validate::order::SharedOrder;
@@ -192,7 +192,7 @@ impl Intake {
         for (at, append) in &mut appends {
             let placed = &batch.placed()[*at];
             let queue = &snapshot.queues[placed.destination];
-            let dropped = push(append, batch, lines, &placed.spans);
+            let dropped = push(append, batch, lines, placed);
             writer.add(queue.counts(), Count::Given, placed.lines);
             let reason = queue.drops().unwrap_or(DropReason::FullUdp);
             writer.add(queue.counts(), reason, dropped);
@@ -202,7 +202,9 @@ impl Intake {
         self.gather(snapshot, batch, writer, lines, now_ms);
         also(writer);
         writer.commit();
-        appends.into_iter().for_each(|(_, append)| append.finish());
+        // The last first: a batch of another thread that waits for the first of them then finds the others free.
+        let appends = appends.into_iter().rev();
+        appends.for_each(|(_, append)| append.finish());
         if batch.unrouted() > 0 {
             let (lines, peer) = (batch.unrouted(), origin.peer);
             tracing::debug!(listener = origin.address, peer, lines, "unrouted");
@@ -281,13 +283,14 @@ fn lock_queues<'a>(snapshot: &'a Snapshot, batch: &Batch) -> Vec<(usize, Append<
         .collect()
 }
 
-/// Pushes spans as far as there is room; returns the lines that found none.
-fn push(
-    append: &mut Append<'_>,
-    batch: &Batch,
-    input: &[u8],
-    spans: &[crate::pipeline::Span],
-) -> u64 {
+/// Pushes what a destination gets as far as there is room; returns the lines that found none.
+fn push(append: &mut Append<'_>, batch: &Batch, input: &[u8], placed: &Placed) -> u64 {
+    let Placed { spans, bytes, .. } = placed;
+    if *bytes as u64 <= append.room() {
+        let texts = spans.iter().map(|span| batch.text(input, span));
+        append.push_all(texts, *bytes, placed.lines);
+        return 0;
+    }
     let mut dropped = 0;
     for span in spans {
         let (text, lines) = (batch.text(input, span), u64::from(span.lines));

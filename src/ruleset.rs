@@ -1,18 +1,28 @@
 //! From a config to the rules that make a table, and what they are called: without sockets, queues or a worker.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
+use crate::aggregate::Rule;
 use crate::config::Config;
 use crate::pipeline::trace::Names;
 use crate::route::{Aggregate, BlockRule, Chooser, Entries, Matcher, Rewrite, TableRoute};
 use crate::spec::Route;
 
-/// The rules of a config. Destinations are numbered in the order of the config.
+/// The rules of a config, compiled.
+#[derive(Debug)]
+pub struct Ruleset {
+    /// What a table is made of. Destinations are numbered in the order of the config.
+    pub entries: Entries,
+    /// The aggregators among it, as those need them who keep their windows.
+    pub aggregations: Vec<Rule>,
+}
+
+/// Compiles the rules of a config.
 ///
 /// # Errors
 /// In words, when a rule can't be compiled; those of a config that was compiled can.
-pub fn entries(config: &Config) -> Result<Entries, String> {
-    let said = |error: &dyn std::fmt::Display| error.to_string();
+pub fn compile(config: &Config) -> Result<Ruleset, String> {
     let (mut routes, mut destinations) = (Vec::new(), 0);
     for spec in &config.routes {
         routes.push(route(spec, destinations)?);
@@ -20,35 +30,43 @@ pub fn entries(config: &Config) -> Result<Entries, String> {
     }
     let blocklist = config.blocklist.iter().map(|rule| BlockRule::parse(rule));
     let rewriters = config.rewriters.iter().map(|spec| {
-        let rewriter = spec.compile().map_err(|e| said(&e))?;
+        let rewriter = spec.compile().map_err(said)?;
         Ok(Arc::new(rewriter) as Arc<dyn Rewrite>)
     });
-    let aggregators = config.aggregations.iter().map(|spec| {
-        let rule = spec.compile().map_err(|e| said(&e))?;
-        Ok(Arc::new(rule) as Arc<dyn Aggregate>)
-    });
-    Ok(Entries {
-        blocklist: blocklist.collect::<Result<_, _>>().map_err(|e| said(&e))?,
-        rewriters: rewriters.collect::<Result<_, String>>()?,
-        aggregators: aggregators.collect::<Result<_, String>>()?,
-        routes,
-        first_only: config.first_only,
-        destinations,
+    let aggregations = config.aggregations.iter().map(|spec| spec.compile());
+    let aggregations = aggregations.collect::<Result<Vec<_>, _>>().map_err(said)?;
+    let aggregators = aggregations.iter().cloned();
+    Ok(Ruleset {
+        entries: Entries {
+            blocklist: blocklist.collect::<Result<_, _>>().map_err(said)?,
+            rewriters: rewriters.collect::<Result<_, String>>()?,
+            aggregators: aggregators
+                .map(|rule| Arc::new(rule) as Arc<dyn Aggregate>)
+                .collect(),
+            routes,
+            first_only: config.first_only,
+            destinations,
+        },
+        aggregations,
     })
 }
 
 /// A route whose destinations are numbered from `first` on.
 fn route(spec: &Route, first: usize) -> Result<TableRoute, String> {
-    let matcher = |patterns| Matcher::new(patterns).map_err(|e| e.to_string());
+    let matcher = |patterns| Matcher::new(patterns).map_err(said);
     let chooser = Chooser::new(spec.kind, spec.members(first), spec.choice.options());
     let destinations = spec.destinations.iter().zip(first..);
     let destinations = destinations.map(|(one, at)| Ok((at, matcher(&one.patterns)?)));
     Ok(TableRoute {
         key: spec.key.clone(),
-        chooser: chooser.map_err(|e| e.to_string())?,
+        chooser: chooser.map_err(said)?,
         matcher: matcher(&spec.patterns)?,
         destinations: destinations.collect::<Result<_, String>>()?,
     })
+}
+
+fn said(error: impl Display) -> String {
+    error.to_string()
 }
 
 /// What rules and destinations of a config are called, each in its order.

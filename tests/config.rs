@@ -127,6 +127,8 @@ fn every_config_that_ships_compiles_without_a_warning() {
     for file in files {
         let config = Config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(config.warnings, [], "{}", file.display());
+        let ruleset = baton::ruleset::compile(&config).unwrap();
+        assert_eq!(ruleset.aggregations.len(), config.aggregations.len());
         assert_eq!(config.source, fs::read(&file).unwrap());
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::{absolute, exit_code};
 use crate::config::Config;
+use crate::ruleset;
 use crate::spec::{ByteSize, Destination};
 
 #[derive(Debug, clap::Args)]
@@ -26,6 +27,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
             if let Some(warning) = no_folder(&config) {
                 eprintln!("warning: {}: {warning}", config.path.display());
+            }
+            // As a worker does when it starts.
+            if let Err(error) = ruleset::compile(&config) {
+                eprintln!("{}: {error}", config.path.display());
+                return Ok(exit_code(BAD_CONFIG));
             }
             let destinations = config.routes.iter().flat_map(|r| &r.destinations);
             let memory = destinations.clone().map(Destination::memory);

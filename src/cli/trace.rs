@@ -82,9 +82,9 @@ struct Rules {
 
 impl Rules {
     fn of(config: &Config) -> anyhow::Result<Rules> {
-        let entries = ruleset::entries(config).map_err(|e| anyhow!("{e}"))?;
+        let ruleset = ruleset::compile(config).map_err(|e| anyhow!("{e}"))?;
         Ok(Rules {
-            table: Table::new(entries),
+            table: Table::new(ruleset.entries),
             names: ruleset::names(config),
             rules: config.rules.clone(),
         })

@@ -392,12 +392,22 @@ impl Append<'_> {
 
     /// Copies whole lines behind the newest; the caller saw to it that they fit.
     pub fn push(&mut self, text: &[u8], lines: u64) {
+        self.push_all([text], text.len(), lines);
+    }
+
+    /// The same with lines that lie in several places, so many bytes in all.
+    pub fn push_all<'a>(
+        &mut self,
+        texts: impl IntoIterator<Item = &'a [u8]>,
+        bytes: usize,
+        lines: u64,
+    ) {
         assert!(
-            text.len() as u64 <= self.room(),
+            bytes as u64 <= self.room(),
             "a ring was written over its end"
         );
-        self.ring.map.write(self.head, text);
-        self.head += text.len() as u64;
+        self.ring.map.write(self.head, bytes, texts);
+        self.head += bytes as u64;
         self.lines += lines;
     }
 

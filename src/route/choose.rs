@@ -131,6 +131,11 @@ impl Chooser {
         !(self.kind.asks_who_is_up() || self.hash.is_some() && self.options.dynamic)
     }
 
+    /// Whether to choose costs more than to remember by name what was chosen.
+    pub fn is_costly(&self) -> bool {
+        self.is_fixed() && self.hash.as_ref().is_some_and(Hash::is_costly)
+    }
+
     /// Every position: what `accepting` is where no member has a matcher of its own.
     pub fn everyone(&self) -> &[usize] {
         &self.everyone

@@ -103,6 +103,11 @@ impl Hash {
         }
     }
 
+    /// Whether it takes an md5 to find who has a name.
+    pub fn is_costly(&self) -> bool {
+        matches!(self, Hash::Carbon(_) | Hash::Ng(_) | Hash::NgV2(_))
+    }
+
     /// A ring's entries in order: position and member. `None`: it is no ring.
     pub fn entries(&self) -> Option<impl Iterator<Item = (u32, usize)>> {
         match self {

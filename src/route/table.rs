@@ -149,6 +149,11 @@ impl Table {
         self.index.as_ref().is_some_and(Index::is_costly)
             || self.routes > self.rewriters
             || self.checks.iter().any(Matcher::is_costly)
+            || self
+                .entries
+                .routes
+                .iter()
+                .any(|route| route.chooser.is_costly())
     }
 
     /// How many rules are asked about every name, for want of a literal.
@@ -368,14 +373,18 @@ impl Table {
 
     fn gather(&self, index: usize, members: &[u32], name: &Subject, room: &mut Room) {
         let plan = &self.plans[index];
-        let accepting = &mut *room.accepting;
-        accepting.clear();
-        let accepts = |place: &&u32| self.checks[**place as usize].accepts(name);
-        let position = |place: &u32| plan.members[(place - plan.place - 1) as usize];
-        accepting.extend(members.iter().filter(accepts).map(position));
-        if !plan.always.is_empty() {
-            accepting.extend_from_slice(&plan.always);
-            accepting.sort_unstable();
+        let mut accepting = &plan.always;
+        if !members.is_empty() {
+            room.accepting.clear();
+            let accepts = |place: &&u32| self.checks[**place as usize].accepts(name);
+            let position = |place: &u32| plan.members[(place - plan.place - 1) as usize];
+            room.accepting
+                .extend(members.iter().filter(accepts).map(position));
+            if !plan.always.is_empty() {
+                room.accepting.extend_from_slice(&plan.always);
+                room.accepting.sort_unstable();
+            }
+            accepting = &*room.accepting;
         }
         if accepting.is_empty() {
             return;

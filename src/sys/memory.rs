@@ -270,18 +270,24 @@ impl MappedRing {
         unsafe { std::slice::from_raw_parts(self.start.load(Ordering::Acquire).add(at), len) }
     }
 
-    /// Copies `bytes` to stream position `position`, which isn't published yet.
+    /// Copies the parts, `len` bytes in all, one behind the other to stream position `position`, which isn't published yet.
     #[inline]
-    pub fn write(&self, position: u64, bytes: &[u8]) {
+    pub fn write<'a>(&self, position: u64, len: usize, parts: impl IntoIterator<Item = &'a [u8]>) {
         let size = self.size();
-        assert!(bytes.len() <= size, "a range longer than the ring");
+        assert!(len <= size, "a range longer than the ring");
         let at = (position % size as u64) as usize;
-        // SAFETY: in bounds as in `bytes`; the source can't overlap, since by the contract
-        // nobody holds a slice of an unpublished range, and there is one writer at a time.
-        unsafe {
-            let to = self.start.load(Ordering::Acquire).add(at);
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+        let mut written = 0;
+        for part in parts {
+            assert!(part.len() <= len - written, "more than was said");
+            // SAFETY: in bounds as in `bytes`; the source can't overlap, since by the contract
+            // nobody holds a slice of an unpublished range, and there is one writer at a time.
+            unsafe {
+                let to = self.start.load(Ordering::Acquire).add(at + written);
+                std::ptr::copy_nonoverlapping(part.as_ptr(), to, part.len());
+            }
+            written += part.len();
         }
+        assert!(written == len, "less than was said");
     }
 }
 
@@ -294,7 +300,7 @@ mod tests {
         let fd = memfd("test", 4096).unwrap();
         let ring = MappedRing::map(fd.as_fd(), 0, 4096).unwrap();
         let text: Vec<u8> = (0..100).collect();
-        ring.write(4096 * 7 - 50, &text);
+        ring.write(4096 * 7 - 50, 100, [&text[..30], &text[30..]]);
         assert_eq!(ring.bytes(4096 * 7 - 50, 100), text);
         assert_eq!(ring.bytes(0, 50), &text[50..]);
     }

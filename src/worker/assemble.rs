@@ -18,7 +18,7 @@ use super::relay::{Relay, Resized};
 use super::standing::Standing;
 use super::web::Web;
 use super::windows::Gathering;
-use crate::aggregate::{self, Rule};
+use crate::aggregate;
 use crate::aggregating::Aggregating;
 use crate::amend::Document;
 use crate::config::{self, Config};
@@ -29,7 +29,8 @@ use crate::intake::{Intake, Snapshot};
 use crate::ledger::{self, Kind, Ledger};
 use crate::listen::{Connections, Inputs, Limits, Listener};
 use crate::queue::{self, Policy, Queue, WhenFull};
-use crate::route::{Aggregate, BlockRule, Chooser, Entries, Matcher, Rewrite, Table, TableRoute};
+use crate::route::Table;
+use crate::ruleset::{self, Ruleset};
 use crate::spec::{self, Full, Replay};
 use crate::spool::{self, Spool};
 use crate::state;
@@ -74,12 +75,12 @@ pub(super) fn assemble(
         respecified: Vec::new(),
         fresh: Vec::new(),
     };
-    let aggregations = config
-        .aggregations
-        .iter()
-        .map(|spec| spec.compile().map_err(invalid))
-        .collect::<io::Result<Vec<_>>>()?;
-    let (table, destinations) = builder.table(&config, &aggregations)?;
+    let Ruleset {
+        entries,
+        aggregations,
+    } = ruleset::compile(&config).map_err(invalid)?;
+    let table = Table::new(entries);
+    let destinations = builder.destinations(&config)?;
     let leaving = builder.leaving()?;
     let Builder {
         resized,
@@ -258,18 +259,11 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn table(
-        &mut self,
-        config: &Config,
-        aggregations: &[Rule],
-    ) -> io::Result<(Table, Vec<Arc<Destination>>)> {
+    /// In the order of the config, in which tables number them.
+    fn destinations(&mut self, config: &Config) -> io::Result<Vec<Arc<Destination>>> {
         let mut destinations = Vec::new();
-        let mut routes = Vec::new();
         for route in &config.routes {
-            let mut takers = Vec::new();
             for spec in &route.destinations {
-                let matcher = Matcher::new(&spec.patterns).map_err(invalid)?;
-                takers.push((destinations.len(), matcher));
                 let held = self.queues.get(&spec.id).map(|(_, held, _)| held.clone());
                 let destination = Arc::new(self.destination(spec, &route.key)?);
                 if held.is_none() {
@@ -281,37 +275,8 @@ impl Builder<'_> {
                 self.note_resize(&destination);
                 destinations.push(destination);
             }
-            let members = route.members(destinations.len() - takers.len());
-            let chooser =
-                Chooser::new(route.kind, members, route.choice.options()).map_err(invalid)?;
-            routes.push(TableRoute {
-                key: route.key.clone(),
-                chooser,
-                matcher: Matcher::new(&route.patterns).map_err(invalid)?,
-                destinations: takers,
-            });
         }
-        let blocklist = config
-            .blocklist
-            .iter()
-            .map(|rule| BlockRule::parse(rule).map_err(invalid))
-            .collect::<io::Result<_>>()?;
-        let rewriters = config.rewriters.iter().map(|spec| {
-            let rewriter = spec.compile().map_err(invalid)?;
-            Ok(Arc::new(rewriter) as Arc<dyn Rewrite>)
-        });
-        let rules = aggregations.iter().cloned();
-        let table = Table::new(Entries {
-            blocklist,
-            rewriters: rewriters.collect::<io::Result<_>>()?,
-            aggregators: rules
-                .map(|rule| Arc::new(rule) as Arc<dyn Aggregate>)
-                .collect(),
-            routes,
-            first_only: config.first_only,
-            destinations: destinations.len(),
-        });
-        Ok((table, destinations))
+        Ok(destinations)
     }
 
     /// A destination with its ring: the one there is, or a new one.
@@ -377,8 +342,8 @@ impl Builder<'_> {
 }
 
 /// What a config was proven not to have.
-fn invalid(error: impl std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+fn invalid(error: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 /// How a queue whose rings have this size is to behave.

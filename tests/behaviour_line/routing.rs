@@ -131,3 +131,58 @@ fn changed_neighbours_are_one_span_of_their_own() {
     assert_eq!(texts[0], b"a 1 2\nb 1 2\n");
     assert_eq!(batch.placed()[0].spans.len(), 1);
 }
+
+#[test]
+fn a_hash_gives_a_name_the_same_member_whether_it_is_remembered_or_not() {
+    let member = |destination| Member {
+        destination,
+        host: format!("10.0.0.{destination}"),
+        port: 2003,
+        instance: None,
+    };
+    let md5 = [
+        RouteKind::CarbonCh,
+        RouteKind::ConsistentHashing,
+        RouteKind::ConsistentHashingV2,
+    ];
+    let others = [RouteKind::Fnv1aCh, RouteKind::JumpFnv1aCh];
+    let input: String = (0..2_000).map(|at| format!("web{at}.cpu 1 1\n")).collect();
+    for kind in md5.into_iter().chain(others) {
+        for dynamic in [false, true] {
+            let options = ChoiceOptions {
+                replication: 2,
+                dynamic,
+                ..ChoiceOptions::default()
+            };
+            let chooser = Chooser::new(kind, (0..40).map(member).collect(), options).unwrap();
+            let mut expected = vec![Vec::new(); 40];
+            for line in input.split_inclusive('\n') {
+                let name = line.split(' ').next().unwrap().as_bytes();
+                let mut chosen = Vec::new();
+                let moment = Moment::default();
+                chooser.choose(name, chooser.everyone(), &moment, &mut chosen);
+                for at in chosen {
+                    expected[at].extend_from_slice(line.as_bytes());
+                }
+            }
+            // A member with a matcher of its own is asked; the others take what there is.
+            for one in [all(), prefix("web")] {
+                let members = (0..40).map(|at| (at, if at == 7 { one.clone() } else { all() }));
+                let entries = table(vec![TableRoute {
+                    key: "route".to_owned(),
+                    chooser: chooser.clone(),
+                    matcher: all(),
+                    destinations: members.collect(),
+                }]);
+                let (made, mut batch) = (Table::new(entries.clone()), Batch::new());
+                let remembered = md5.contains(&kind) && !dynamic;
+                assert_eq!(made.is_costly(), remembered, "{kind:?}");
+                for _ in 0..2 {
+                    again(&mut batch, &made, &Rules::default(), input.as_bytes());
+                    let texts = texts(&entries, &batch, input.as_bytes());
+                    assert!(texts == expected, "{kind:?}");
+                }
+            }
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use baton::drill::{Clock, Excuse, Extent, Load, Report, Senders, Sent, Sink, Target, free_ports};
+use baton::drill::{Clock, Excuse, Extent, Load, Report, Senders, Sent, Sink, Target};
 
 use crate::relay::{Config, LIMIT, Relay};
 
@@ -77,12 +77,6 @@ pub fn flow(target: Target, flow: u32, lines: u64, clock: Clock) -> Senders {
         ..Load::new(target)
     };
     Senders::start(&load, clock).unwrap()
-}
-
-/// An address at which nobody listens.
-pub fn free_address() -> std::net::SocketAddr {
-    let [port] = free_ports().unwrap();
-    (std::net::Ipv4Addr::LOCALHOST, port).into()
 }
 
 /// Waits until nothing has been sent for a while: the relay reads no more.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use baton::drill::{Clock, Error, Excuse, Extent, Report, Setup, Sink};
 
-use crate::fault::{Bench, QUIET, destination, flow, free_address};
-use crate::relay::{Config, LIMIT, Relay, reset};
+use crate::fault::{Bench, QUIET, destination, flow};
+use crate::relay::{Config, LIMIT, Relay, free_address, reset};
 
 #[test]
 fn case_25_the_same_address_twice_in_a_route_is_refused_at_the_start() {

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use baton::drill::Target;
 
-use crate::trial::{LIMIT, Loss, Trial};
+use crate::trial::{LIMIT, Loss, Trial, Writing};
 
 #[test]
 fn half_a_line_waits_through_restarts_for_its_rest() {
@@ -38,17 +38,7 @@ fn half_a_line_survives_a_successor_that_fails() {
     let line = scribe.line();
     scribe.write(&line[..7]);
     trial.read_bytes(7);
-    for point in [
-        "before-ready",
-        "on-frozen",
-        "after-confirmed",
-        "on-go",
-        "before-running",
-    ] {
-        trial.faults(&format!("{point} exit\n"));
-        trial.refused();
-        trial.faults("");
-    }
+    trial.successors_fail();
     scribe.write(&line[7..]);
     trial.enter(scribe);
     let report = trial.end(Loss::None);
@@ -86,25 +76,21 @@ fn a_byte_at_a_time_through_many_restarts() {
     let unix = Target::Unix(trial.unix());
     let scribes = [trial.scribe(), trial.scribe_to(&unix)];
     let dribblers = scribes.map(|mut scribe| {
-        let (end, ended) = std::sync::mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || {
-            while ended.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+        Writing::start(move |goes_on| {
+            while goes_on() {
                 for byte in scribe.line() {
                     scribe.write(&[byte]);
                     std::thread::yield_now();
                 }
             }
             scribe
-        });
-        (end, thread)
+        })
     });
     for _ in 0..10 {
         trial.reload();
     }
-    for (end, thread) in dribblers {
-        drop(end);
-        let scribe = thread.join().unwrap();
-        trial.enter(scribe);
+    for dribbler in dribblers {
+        trial.enter(dribbler.finish());
     }
     trial.end(Loss::None);
 }

@@ -378,6 +378,21 @@ impl Trial {
         reason
     }
 
+    /// Successors that fail, each at another step.
+    pub fn successors_fail(&mut self) {
+        for point in [
+            "before-ready",
+            "on-frozen",
+            "after-confirmed",
+            "on-go",
+            "before-running",
+        ] {
+            self.faults(&format!("{point} exit\n"));
+            self.refused();
+            self.faults("");
+        }
+    }
+
     /// Ends all load and waits until what was sent has arrived and is acknowledged.
     pub fn settle(&mut self, loss: Loss) -> Status {
         for senders in self.senders.drain(..) {
@@ -669,6 +684,28 @@ impl Drop for Watch {
             // It has nothing to say any more to a test that fails.
             let _ = thread.join();
         }
+    }
+}
+
+/// A thread with a scribe of its own.
+pub struct Writing {
+    end: Arc<AtomicBool>,
+    thread: JoinHandle<Scribe>,
+}
+
+impl Writing {
+    /// What is given writes for as long as the function that it is passed says so, and gives back its scribe.
+    pub fn start(write: impl FnOnce(&dyn Fn() -> bool) -> Scribe + Send + 'static) -> Writing {
+        let end = Arc::new(AtomicBool::new(false));
+        let ended = end.clone();
+        let thread = std::thread::spawn(move || write(&|| !ended.load(Ordering::Relaxed)));
+        Writing { end, thread }
+    }
+
+    /// Ends it.
+    pub fn finish(self) -> Scribe {
+        self.end.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
     }
 }
 

@@ -241,3 +241,9 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(2));
     }
 }
+
+/// An address at which nobody listens.
+pub fn free_address() -> SocketAddr {
+    let [port] = free_ports().unwrap();
+    (Ipv4Addr::LOCALHOST, port).into()
+}

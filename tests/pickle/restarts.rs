@@ -6,7 +6,7 @@ use std::time::Duration;
 use baton::drill::{Status, Target, free_ports};
 
 use crate::frame::of_lines;
-use crate::trial::{LIMIT, Loss, Scribe, Trial};
+use crate::trial::{LIMIT, Loss, Scribe, Trial, Writing};
 
 fn over_unix(trial: &Trial) -> Target {
     Target::Unix(trial.instance.path("pickle.sock"))
@@ -34,12 +34,11 @@ fn twenty_restarts_under_load_lose_no_point_of_frames_cut_anywhere() {
     let scribes = [&tcp, &tcp, &unix, &unix].map(|target| trial.scribe_to(target));
     let mut seed = 1;
     let senders = scribes.map(|mut scribe| {
-        let (end, ended) = mpsc::channel::<()>();
         seed += 1;
         let mut seed = seed;
-        let thread = std::thread::spawn(move || {
+        Writing::start(move |goes_on| {
             let mut stream = Vec::new();
-            while ended.try_recv() == Err(TryRecvError::Empty) {
+            while goes_on() {
                 let points = 1 + random(&mut seed) % 700;
                 stream.extend(frame(&mut scribe, points));
                 while stream.len() > 9000 {
@@ -51,17 +50,14 @@ fn twenty_restarts_under_load_lose_no_point_of_frames_cut_anywhere() {
             }
             scribe.write(&stream);
             scribe
-        });
-        (end, thread)
+        })
     });
     for _ in 0..20 {
         trial.reload();
     }
     trial.more(1000);
-    for (end, thread) in senders {
-        drop(end);
-        let scribe = thread.join().unwrap();
-        trial.enter(scribe);
+    for sender in senders {
+        trial.enter(sender.finish());
     }
     trial.end(Loss::None);
 }
@@ -92,17 +88,7 @@ fn half_a_frame_survives_successors_that_fail() {
     let frame = frame(&mut scribe, 3);
     scribe.write(&frame[..9]);
     trial.read_bytes(9);
-    for point in [
-        "before-ready",
-        "on-frozen",
-        "after-confirmed",
-        "on-go",
-        "before-running",
-    ] {
-        trial.faults(&format!("{point} exit\n"));
-        trial.refused();
-        trial.faults("");
-    }
+    trial.successors_fail();
     scribe.write(&frame[9..]);
     trial.enter(scribe);
     let report = trial.end(Loss::None);

@@ -4,9 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use baton::drill::{
-    Clock, Excuse, Extent, Load, Report, Senders, Sent, Setup, Sink, Status, free_ports,
-};
+use baton::drill::{Clock, Excuse, Extent, Load, Report, Senders, Sent, Setup, Sink, Status};
 use baton::state::Store;
 use tempfile::TempDir;
 
@@ -16,6 +14,9 @@ use crate::relay::{Config, LIMIT, Relay};
 pub const QUIET: Duration = Duration::from_secs(10);
 /// What destinations have in common: queues that an outage overflows.
 const SMALL: &str = "queue=1MiB reconnect=200ms";
+
+/// More lines than such a queue holds.
+const HELD: u64 = 100_000;
 
 /// A relay, its sinks, and the folder of its database, which outlives it.
 pub struct Bed {
@@ -36,6 +37,15 @@ impl Bed {
     /// One sink, whose destination has these options and the id `sink`.
     pub fn start(options: &str) -> Bed {
         Bed::with(&[options])
+    }
+
+    /// The same, after so many lines were sent in an outage that goes on: all but what the queue holds lie in the spool.
+    pub fn in_an_outage(options: &str, lines: u64) -> (Bed, Sent) {
+        let mut bed = Bed::start(options);
+        bed.cut();
+        let sent = bed.send(lines);
+        bed.wait_spooled("sink", lines - HELD);
+        (bed, sent)
     }
 
     /// Several, `sink`, `sink1`, `sink2`…
@@ -263,10 +273,10 @@ fn config(folder: &TempDir, destinations: &[String]) -> Config {
     }
 }
 
-/// An address at which nobody listens.
-pub fn free_address() -> std::net::SocketAddr {
-    let [port] = free_ports().unwrap();
-    (std::net::Ipv4Addr::LOCALHOST, port).into()
+/// That each of so many lines has come, and came once.
+pub fn came_once(report: &Report, lines: u64) {
+    let came = (report.received, report.duplicated);
+    assert_eq!(came, (lines, 0), "{report}");
 }
 
 /// A random number generator whose seed is shown.

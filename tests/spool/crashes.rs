@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use baton::drill::{Excuse, Extent, Report};
 
-use crate::bed::{Bed, QUIET, Random};
+use crate::bed::{Bed, QUIET, Random, came_once};
 use crate::relay::LIMIT;
 
 #[test]
@@ -29,10 +29,7 @@ fn a_worker_killed_while_lines_go_to_the_spool_loses_only_what_it_had_in_hand() 
 #[test]
 fn a_worker_killed_while_lines_come_from_the_spool_loses_nothing() {
     let mut random = Random::new("killed while replaying");
-    let mut bed = Bed::start("");
-    bed.cut();
-    let sent = bed.send(500_000);
-    bed.wait_spooled("sink", 400_000);
+    let (mut bed, sent) = Bed::in_an_outage("", 500_000);
     bed.sinks[0].slow(4_000_000).unwrap();
     bed.sinks[0].resume().unwrap();
     bed.sinks[0].slow(4_000_000).unwrap();
@@ -43,12 +40,7 @@ fn a_worker_killed_while_lines_come_from_the_spool_loses_nothing() {
     }
     bed.wait_spooled("sink", 1);
     bed.sinks[0].resume().unwrap();
-    let report = bed.verdict(&sent);
-    assert_eq!(
-        (report.received, report.duplicated),
-        (500_000, 0),
-        "{report}"
-    );
+    came_once(&bed.verdict(&sent), 500_000);
 }
 
 #[test]
@@ -89,10 +81,7 @@ fn a_random_schedule_of_outages_reloads_and_kills_loses_nothing_without_an_excus
 
 #[test]
 fn a_killed_supervisor_leaves_what_is_spooled_for_the_next_start() {
-    let mut bed = Bed::start("");
-    bed.cut();
-    let sent = bed.send(400_000);
-    bed.wait_spooled("sink", 300_000);
+    let (mut bed, sent) = Bed::in_an_outage("", 400_000);
     // All its processes, at once: what is in memory is gone, but for the copy of the send ring.
     let status = bed.relay.wait("the intake ring to be emptied", |status| {
         let destination = status.destination("sink").unwrap();

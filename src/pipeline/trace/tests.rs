@@ -14,7 +14,7 @@ fn config(text: &str) -> Config {
 }
 
 fn table(config: &Config) -> (Table, Names) {
-    let entries = ruleset::entries(config).unwrap();
+    let entries = ruleset::compile(config).unwrap().entries;
     (Table::new(entries), ruleset::names(config))
 }
 

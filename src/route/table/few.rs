@@ -43,15 +43,21 @@ impl Table {
         scratch: &mut Scratch,
         takers: &mut Vec<Taker>,
     ) {
-        let destinations = self.entries.routes[index].destinations.iter().enumerate();
-        let accepting = destinations
-            .filter(|(_, (_, matcher))| matcher.accepts(name))
-            .map(|(at, _)| at);
-        scratch.accepting.clear();
-        scratch.accepting.extend(accepting);
+        let plan = &self.plans[index];
         let Scratch {
             accepting, chosen, ..
         } = scratch;
+        // A hundred members that accept every name aren't asked about each.
+        let accepting = match plan.members.is_empty() {
+            true => &plan.always,
+            false => {
+                let members = self.entries.routes[index].destinations.iter().enumerate();
+                let members = members.filter(|(_, (_, matcher))| matcher.accepts(name));
+                accepting.clear();
+                accepting.extend(members.map(|(at, _)| at));
+                accepting
+            }
+        };
         if !accepting.is_empty() {
             self.choose(index, accepting, name.name(), &NEVER, chosen, takers);
         }
