@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::fault;
 use super::relay::{Relay, lock};
 use crate::aggregating::Tally;
 use crate::intake::{Snapshot, now_ms};
@@ -132,6 +133,7 @@ impl Gathering {
             return;
         }
         self.merge_in_background(relay, move |relay| {
+            fault::point("on-merge");
             match parcel {
                 Some(parcel) => merge(&relay, &parcel, None),
                 None => relay

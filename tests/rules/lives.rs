@@ -27,11 +27,11 @@ wait = WAIT
 dropRaw = true
 "#;
 
-fn sum(wait: u32) -> Config {
+pub fn sum(wait: u32) -> Config {
     config(&SUM.replace("WAIT", &wait.to_string()))
 }
 
-fn again(config: &Config, number: u64) -> Config {
+pub fn again(config: &Config, number: u64) -> Config {
     Config {
         routes: format!("{}# {number}\n", config.routes),
         ..config.clone()
@@ -39,7 +39,7 @@ fn again(config: &Config, number: u64) -> Config {
 }
 
 /// The value of each line by name and timestamp.
-fn value(line: &str) -> f64 {
+pub fn value(line: &str) -> f64 {
     line.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
@@ -307,6 +307,61 @@ fn case_29_after_a_roll_back_windows_that_the_failed_config_lacked_go_on() {
     });
     assert_eq!(sums(&status, "lost_points"), sums(&status, "restored"));
     assert_eq!(out(&relay, 7).len(), 7);
+    relay.check_books();
+}
+
+/// Lines of windows whose rule is gone from the config: they go on, and are booked as those of the others.
+#[test]
+fn case_29_lines_that_wait_for_room_are_sent_and_booked_when_their_aggregation_is_gone() {
+    const WINDOWS: usize = 100_000;
+    let store = Store::down();
+    let route = format!(
+        "[[route]]\nkey = \"all\"\ndestinations = [\"{} id=s full=block queue=1MiB reconnect=100ms\"]\n",
+        store.address
+    );
+    let with = Config {
+        routes: format!(
+            "[[aggregation]]\nfunction = \"sum\"\nregex = '^in\\.(\\w+)'\nformat = \"sum.{}.$1\"\ninterval = 1\nwait = 2\ndropRaw = true\n{route}",
+            "x".repeat(100)
+        ),
+        ..Config::default()
+    };
+    let without = Config {
+        routes: route,
+        ..Config::default()
+    };
+    let mut relay = Relay::start(&with);
+    let mut text = String::new();
+    let at = now();
+    for name in 0..WINDOWS {
+        writeln!(text, "in.n{name:06} 1 {at}").unwrap();
+    }
+    relay.send(&text);
+    let mut last = (0, std::time::Instant::now());
+    let status = relay.wait("the queue to be full", |status| {
+        let flushed = sums(status, "flushed");
+        if flushed != last.0 {
+            last = (flushed, std::time::Instant::now());
+        }
+        flushed > 0 && last.1.elapsed().as_millis() > 300
+    });
+    let flushed = sums(&status, "flushed");
+    relay.reconfigure(&without);
+    relay.wait_logged("points in aggregation windows are lost");
+    relay.reconfigure(&again(&without, 1));
+    wait_released(&mut relay);
+    store.go_up();
+    relay.wait("the lines to be placed", |status| {
+        status.document()["worker"]["windows"]["points"] == 0
+    });
+    relay.reconfigure(&with);
+    let status = relay.wait("the books", |status| {
+        sums(status, "flushed") + sums(status, "lost_points") == WINDOWS as u64
+    });
+    let booked = sums(&status, "flushed");
+    assert!(booked > flushed, "nothing waited: {booked}");
+    assert_eq!(sums(&status, "lines_out"), booked);
+    store.wait_lines(booked as usize);
     relay.check_books();
 }
 
