@@ -141,9 +141,10 @@ pub(super) fn feed_waiting(
     lane: &mut Lane,
     state: &mut State,
 ) -> Result<(), Arc<Ring>> {
-    // A frame is not to be decoded in vain again and again.
+    // A frame is not to be decoded in vain again and again: a piece is as long, and a line longer.
+    let needed = PIECE + inputs.limits.max_line;
     if let Some(ring) = full_ring(snapshot, state)
-        && ring.room() < PIECE as u64
+        && ring.room() < needed as u64
     {
         return Err(ring);
     }
@@ -291,7 +292,10 @@ impl Placing<'_> {
                 writer.set_offset(slot, offset);
             },
         );
-        remember(self.snapshot, self.batch, state);
+        // A part of a frame goes nowhere yet.
+        if !self.text.is_empty() {
+            remember(self.snapshot, self.batch, state);
+        }
         fed?;
         self.note(state);
         self.begin();
