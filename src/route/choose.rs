@@ -131,6 +131,11 @@ impl Chooser {
         !(self.kind.asks_who_is_up() || self.hash.is_some() && self.options.dynamic)
     }
 
+    /// Whether it is all the same to it what the name is.
+    pub(super) fn is_blind(&self) -> bool {
+        !self.kind.hashes_names()
+    }
+
     /// Every position: what `accepting` is where no member has a matcher of its own.
     pub fn everyone(&self) -> &[usize] {
         &self.everyone
