@@ -81,7 +81,7 @@ impl State {
     /// Whether it is known where its lines go, by this table.
     pub(super) fn goes_somewhere(&self, snapshot: &Snapshot) -> bool {
         let (table, rings) = &self.goes_to;
-        *table == std::ptr::from_ref(snapshot).addr() && !rings.is_empty()
+        *table == snapshot.table.id() && !rings.is_empty()
     }
 }
 
