@@ -1,6 +1,8 @@
 //! The view over HTTP: for Prometheus, for health checks, and for people.
 
 mod events;
+mod guard;
+mod login;
 mod openapi;
 mod problem;
 mod query;
@@ -23,6 +25,7 @@ use super::desk::Desk;
 use super::samples::samples;
 use crate::metrics;
 
+pub use guard::{Guard, Reach};
 pub use serve::{Limits, Socket, serve, serve_with};
 
 const INDEX: &str = "\
