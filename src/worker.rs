@@ -29,7 +29,7 @@ use crate::config::{Config, LogFormat, LogLevel};
 use crate::handover::{FromSupervisor, FromWorker, Link, Origin, PROTOCOL};
 use crate::ledger::Ledger;
 use crate::state::StoreError;
-use crate::{logging, sys};
+use crate::{logging, profile, sys};
 
 /// The exit status of a worker whose supervisor has gone (EX_TEMPFAIL, sysexits.h).
 const ORPHANED: i32 = 75;
@@ -112,16 +112,17 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         &[],
     )?;
     fault::point("after-hello");
-    let (generation, (path, origin), mut fds) = match link.receive(true)? {
+    let (generation, (path, origin), profile, mut fds) = match link.receive(true)? {
         Some((
             FromSupervisor::Welcome {
                 generation,
                 config,
                 origin,
+                profile,
                 ..
             },
             fds,
-        )) => (generation, (config, origin), fds.into_iter()),
+        )) => (generation, (config, origin), profile, fds.into_iter()),
         Some((other, _)) => {
             let reason = format!("expected a welcome, heard {other:?}");
             return Err(Refusal { reason, status: 1 });
@@ -153,6 +154,11 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         status: BAD_CONFIG,
     })?;
     logging::init(level_name(config.log.level), format_name(config.log.format));
+    if let Some(file) = profile
+        && let Err(error) = profile::begin_for(Path::new(&file))
+    {
+        tracing::error!(%error, file, "there will be no profile");
+    }
     for warning in &config.warnings {
         tracing::warn!("{}", warning.in_file(&config.path));
     }
@@ -209,6 +215,13 @@ fn kept(config: &Config, origin: Origin) -> Result<amend::Kept, Refusal> {
                 return Ok(amend::Kept::default());
             }
         }
+    }
+}
+
+/// Writes the profile that was asked for.
+fn write_profile() {
+    if let Err(error) = profile::write() {
+        tracing::error!(%error, "the profile can't be written");
     }
 }
 

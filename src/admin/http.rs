@@ -4,6 +4,7 @@ mod events;
 mod guard;
 mod login;
 mod openapi;
+mod pprof;
 mod problem;
 mod query;
 mod seen;
@@ -33,7 +34,7 @@ Baton, a relay for Graphite metric streams.
 
 /metrics       counters, for Prometheus (OpenMetrics text)
 /healthz       200 while a worker serves, 503 while none does
-/api/v1/openapi.json  what may be asked under /api/v1, for programs (OpenAPI 3.1)
+/api/v1/openapi.json  what may be asked, for programs (OpenAPI 3.1)
 /api/v1/status        everything there is to see (JSON)
 /api/v1/rejected      the last lines that were rejected (JSON); ?reason=value: those alone
 /api/v1/trace?metric=NAME  what becomes of a metric, or of a whole line (JSON)

@@ -20,7 +20,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Router};
 
 use super::problem::{Problem, bad, problem};
-use super::{Peer, login};
+use super::{Peer, login, pprof};
 use crate::admin::access::{Access, Token};
 
 /// Nothing but what this relay serves itself.
@@ -62,6 +62,10 @@ impl Guard {
     /// The pages, for those who are let in.
     pub fn around(self, pages: Router) -> Router {
         let guard = Arc::new(self);
+        let pages = match guard.access.pprof {
+            true => pages.merge(pprof::routes()),
+            false => pages,
+        };
         pages
             .merge(login::routes())
             .layer(Extension(guard.clone()))
@@ -258,7 +262,9 @@ fn is_acting(request: &Request) -> bool {
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
-    !is_read || request.headers().contains_key(UPGRADE)
+    // What costs time may not be asked for by an image of another site either.
+    let is_costly = request.uri().path().starts_with("/debug/");
+    !is_read || is_costly || request.headers().contains_key(UPGRADE)
 }
 
 /// The name without a port, as names are compared.
