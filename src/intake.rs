@@ -15,11 +15,14 @@ use crate::ledger::{Count, DropReason, Object, Writer};
 use crate::pipeline::{Batch, Placed, Terms};
 use crate::queue::{Append, Queue, Ring};
 use crate::route::{Moment, Table};
-use crate::tap::Tap;
+use crate::tap::{At, Seen, Tap, Watched};
 use crate::validate::order::SharedOrder;
 use crate::validate::{Reason, Rules};
 
 pub use rejected::{Rejected, Sample, printable};
+
+/// Of what is rejected and never was a line this much is shown.
+const SHOWN: usize = 512;
 
 /// The table in force, with what its indexes mean. Each batch sees one.
 #[derive(Debug)]
@@ -125,10 +128,15 @@ impl Intake {
         let lines = lines.into();
         let up = snapshot.up.load();
         let order = self.order.get();
+        let watched = self.tap.watched();
+        batch.keep(watched.has(At::Routed), watched.has(At::Rejected));
         batch.run(&self.terms(snapshot, &up, order, now_ms), lines.text);
         let placed = self.place(snapshot, batch, writer, (origin, now_ms), lines, also);
         if let (Err(_), Some(order)) = (&placed, order) {
             batch.take_back(order);
+        }
+        if placed.is_ok() && watched.is_any() {
+            self.show(watched, batch, lines.text);
         }
         placed
     }
@@ -145,9 +153,48 @@ impl Intake {
         let Lane { batch, writer, .. } = lane;
         let now_ms = now_ms();
         let up = snapshot.up.load();
+        let is_watched = self.tap.watched().has(At::Routed);
+        batch.keep(is_watched, false);
         batch.run_outputs(&self.terms(snapshot, &up, None, now_ms), lines);
-        let lines = lines.into();
-        self.place(snapshot, batch, writer, (origin, now_ms), lines, also)
+        let whole = lines.into();
+        let placed = self.place(snapshot, batch, writer, (origin, now_ms), whole, also);
+        if placed.is_ok() && is_watched {
+            self.show_routed(batch, lines);
+        }
+        placed
+    }
+
+    /// Shows a batch that was placed to those who look on.
+    #[cold]
+    fn show(&self, watched: Watched, batch: &Batch, input: &[u8]) {
+        if watched.has(At::In) && !input.is_empty() {
+            let text = std::iter::once(Seen::lines(input));
+            self.tap.show(At::In, text);
+        }
+        if watched.has(At::Rejected) && !batch.all_rejections().is_empty() {
+            let rejections = batch.all_rejections().iter();
+            let seen = rejections.map(|one| Seen::rejected(one.reason, &input[one.range.clone()]));
+            self.tap.show(At::Rejected, seen);
+        }
+        if watched.has(At::Routed) {
+            self.show_routed(batch, input);
+        }
+    }
+
+    fn show_routed(&self, batch: &Batch, input: &[u8]) {
+        let spans = batch.routed_spans().iter();
+        let seen = spans.map(|span| Seen::lines(batch.text(input, span)));
+        self.tap.show(At::Routed, seen);
+    }
+
+    /// Shows something that was rejected and never was a line of a batch.
+    #[cold]
+    pub fn show_rejected(&self, reason: Reason, what: &[u8]) {
+        if self.tap.watched().has(At::Rejected) {
+            let shown = what[..what.len().min(SHOWN)].escape_ascii().to_string();
+            let seen = Seen::rejected(reason, shown.as_bytes());
+            self.tap.show(At::Rejected, std::iter::once(seen));
+        }
     }
 
     fn terms<'a>(

@@ -375,6 +375,7 @@ impl Conversation {
             "froze"
         );
         fault::point("after-frozen");
+        self.relay.inputs.intake.tap.close();
         self.relay.web.finish();
         Ok(())
     }
