@@ -1,6 +1,7 @@
 //! From a batch of lines to the rings of their destinations: placed and counted in one commit.
 
 mod rejected;
+mod shown;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,14 +16,11 @@ use crate::ledger::{Count, DropReason, Object, Writer};
 use crate::pipeline::{Batch, Placed, Terms};
 use crate::queue::{Append, Queue, Ring};
 use crate::route::{Moment, Table};
-use crate::tap::{At, Seen, Tap, Watched};
+use crate::tap::{At, Tap};
 use crate::validate::order::SharedOrder;
 use crate::validate::{Reason, Rules};
 
 pub use rejected::{Rejected, Sample, printable};
-
-/// Of what is rejected and never was a line this much is shown.
-const SHOWN: usize = 512;
 
 /// The table in force, with what its indexes mean. Each batch sees one.
 #[derive(Debug)]
@@ -61,6 +59,10 @@ pub struct Intake {
     /// Counts batches.
     turns: AtomicU64,
 }
+
+/// So often a batch is run whose points others pass, before it is placed all the same: more than is likely, unless it has
+/// more names than there is room for.
+const ATTEMPTS: u32 = 16;
 
 /// Whole lines, and what was refused on the way to them.
 #[derive(Clone, Copy, Debug)]
@@ -130,15 +132,24 @@ impl Intake {
         let order = self.order.get();
         let watched = self.tap.watched();
         batch.keep(watched.has(At::Routed), watched.has(At::Rejected));
-        batch.run(&self.terms(snapshot, &up, order, now_ms), lines.text);
-        let placed = self.place(snapshot, batch, writer, (origin, now_ms), lines, also);
-        if let (Err(_), Some(order)) = (&placed, order) {
-            batch.take_back(order);
+        let mut also = Some(also);
+        for attempt in 1.. {
+            batch.run(&self.terms(snapshot, &up, order, now_ms), lines.text);
+            let order = order.map(|order| (order, attempt == ATTEMPTS));
+            let also = |writer: &mut Writer| {
+                if let Some(also) = also.take() {
+                    also(writer);
+                }
+            };
+            let terms = (origin, now_ms, order);
+            if self.place(snapshot, batch, writer, terms, lines, also)? {
+                break;
+            }
         }
-        if placed.is_ok() && watched.is_any() {
+        if watched.is_any() {
             self.show(watched, batch, lines.text);
         }
-        placed
+        Ok(())
     }
 
     /// Takes lines that aggregations made, as [`feed`](Intake::feed) takes others: they go to the routes directly.
@@ -157,44 +168,12 @@ impl Intake {
         batch.keep(is_watched, false);
         batch.run_outputs(&self.terms(snapshot, &up, None, now_ms), lines);
         let whole = lines.into();
-        let placed = self.place(snapshot, batch, writer, (origin, now_ms), whole, also);
-        if placed.is_ok() && is_watched {
+        let terms = (origin, now_ms, None);
+        let _placed = self.place(snapshot, batch, writer, terms, whole, also)?;
+        if is_watched {
             self.show_routed(batch, lines);
         }
-        placed
-    }
-
-    /// Shows a batch that was placed to those who look on.
-    #[cold]
-    fn show(&self, watched: Watched, batch: &Batch, input: &[u8]) {
-        if watched.has(At::In) && !input.is_empty() {
-            let text = std::iter::once(Seen::lines(input));
-            self.tap.show(At::In, text);
-        }
-        if watched.has(At::Rejected) && !batch.all_rejections().is_empty() {
-            let rejections = batch.all_rejections().iter();
-            let seen = rejections.map(|one| Seen::rejected(one.reason, &input[one.range.clone()]));
-            self.tap.show(At::Rejected, seen);
-        }
-        if watched.has(At::Routed) {
-            self.show_routed(batch, input);
-        }
-    }
-
-    fn show_routed(&self, batch: &Batch, input: &[u8]) {
-        let spans = batch.routed_spans().iter();
-        let seen = spans.map(|span| Seen::lines(batch.text(input, span)));
-        self.tap.show(At::Routed, seen);
-    }
-
-    /// Shows something that was rejected and never was a line of a batch.
-    #[cold]
-    pub fn show_rejected(&self, reason: Reason, what: &[u8]) {
-        if self.tap.watched().has(At::Rejected) {
-            let shown = what[..what.len().min(SHOWN)].escape_ascii().to_string();
-            let seen = Seen::rejected(reason, shown.as_bytes());
-            self.tap.show(At::Rejected, std::iter::once(seen));
-        }
+        Ok(())
     }
 
     fn terms<'a>(
@@ -216,16 +195,17 @@ impl Intake {
         }
     }
 
-    /// Places what the batch came to: all of it, or nothing.
+    /// Places what the batch came to: all of it, or nothing. False: points of it were passed by others since their order was
+    /// seen.
     fn place(
         &self,
         snapshot: &Snapshot,
         batch: &Batch,
         writer: &mut Writer,
-        (origin, now_ms): (Origin<'_>, u64),
+        (origin, now_ms, order): (Origin<'_>, u64, Option<(&SharedOrder, bool)>),
         lines: Lines<'_>,
         also: impl FnOnce(&mut Writer),
-    ) -> Result<(), Arc<Ring>> {
+    ) -> Result<bool, Arc<Ring>> {
         let Lines {
             text: lines,
             refused,
@@ -239,6 +219,9 @@ impl Intake {
                     return Err(queue.ring_of(append).clone());
                 }
             }
+        }
+        if order.is_some_and(|(order, anyway)| !batch.note_order(order, anyway)) {
+            return Ok(false);
         }
         for (at, append) in &mut appends {
             let placed = &batch.placed()[*at];
@@ -263,7 +246,7 @@ impl Intake {
         if !batch.rejections().is_empty() {
             self.rejected.note(batch, lines, origin, now_ms);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Puts the points that aggregations take into their windows. Windows die with the worker; what is counted as put

@@ -13,7 +13,7 @@ use super::relay::{Relay, lock};
 use super::report;
 use crate::admin::charts::Charts;
 use crate::admin::desk::{self, Desk, Outcome, Refusal, TableView};
-use crate::admin::http::{router, serve};
+use crate::admin::http::{Socket, router, serve};
 use crate::admin::view::View;
 use crate::intake::Sample;
 use crate::listen::Listener;
@@ -63,9 +63,13 @@ impl Web {
     }
 }
 
-fn own_listener(listener: &Listener) -> io::Result<tokio::net::TcpListener> {
+fn own_listener(listener: &Listener) -> io::Result<Socket> {
     let duplicate: OwnedFd = listener.socket.try_clone()?;
-    tokio::net::TcpListener::from_std(duplicate.into())
+    Ok(if listener.address.starts_with("unix:") {
+        tokio::net::UnixListener::from_std(duplicate.into())?.into()
+    } else {
+        tokio::net::TcpListener::from_std(duplicate.into())?.into()
+    })
 }
 
 /// A running relay, as it is asked.
