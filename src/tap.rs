@@ -24,7 +24,7 @@ pub use glob::{BadGlob, Glob};
 pub use look::Seen;
 pub use printable::printable;
 pub use subscription::{Event, QUEUE, Subscription};
-pub use wanted::{At, MAX_PATTERN, Wanted};
+pub use wanted::{At, KEYS, MAX_PATTERN, Wanted};
 
 /// So many may look on at one time.
 pub const MAX_SUBSCRIBERS: usize = 64;
