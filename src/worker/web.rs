@@ -135,6 +135,6 @@ impl Desk for Asked {
     }
 
     fn charts(&self) -> Charts {
-        Charts::default()
+        self.0.charting.charts()
     }
 }
