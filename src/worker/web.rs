@@ -15,6 +15,7 @@ use crate::admin::charts::Charts;
 use crate::admin::desk::{self, Desk, Outcome, Refusal, TableView};
 use crate::admin::http::{Socket, router, serve};
 use crate::admin::view::View;
+use crate::config;
 use crate::intake::Sample;
 use crate::listen::Listener;
 use crate::pipeline::trace::Trace;
@@ -96,6 +97,14 @@ impl Desk for Asked {
     fn table(&self) -> TableView {
         let now = self.0.in_force();
         TableView::of(&now.document, now.version(&self.0.config_hash))
+    }
+
+    fn version(&self) -> String {
+        self.0.in_force().version(&self.0.config_hash)
+    }
+
+    fn config(&self) -> String {
+        config::print(&self.0.in_force().config)
     }
 
     fn preview(&self, asked: &desk::Asked) -> Result<Outcome, Refusal> {
