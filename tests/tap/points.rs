@@ -28,9 +28,9 @@ fn each_point_shows_lines_as_they_are_there() {
         events
     };
     let (mut came, mut routed, mut rejected) = (open("at=in"), open(""), open("at=rejected"));
-    // The window of this one is over, or will be very soon.
+    // The window of this one is over soon, and not yet.
     let now = std::time::SystemTime::now();
-    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() - 15;
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() - 5;
     let sum = format!("sum.a 2 {now}\n");
     let lines = format!(
         "two.routes  1 1790000000\nblocked.a 1 1790000000\nbefore.a 1 1790000000\nbad x 1790000000\n{sum}bad\u{e9}\t1\r\n"
