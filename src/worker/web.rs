@@ -155,6 +155,6 @@ impl Desk for Asked {
     }
 
     fn charts(&self) -> Charts {
-        Charts::default()
+        self.0.charting.charts()
     }
 }
