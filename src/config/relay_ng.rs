@@ -5,7 +5,6 @@
 //! error where something would be missing without it, and a warning where nothing is.
 
 mod commands;
-mod destinations;
 mod edit;
 mod listen;
 mod machine;
