@@ -1,6 +1,8 @@
 //! Administration: what may be seen of a running relay, and how it is shown.
 
+pub mod command;
 pub mod desk;
 pub mod http;
 pub mod samples;
+pub mod traced;
 pub mod view;
