@@ -20,7 +20,7 @@ pub mod trace;
 use std::ops::Range;
 
 use crate::{
-    route::{self, Decision, Fate, Moment, Subject, Table, Taker},
+    route::{self, Decision, Fate, Moment, Outcome, Subject, Table, Taker},
     validate::{
         Reason, Rules, name,
         order::{Admitted, OrderKey, SharedOrder},
@@ -231,12 +231,7 @@ impl Batch {
         };
         if self.is_plain {
             let name = Subject::new(name);
-            return place(
-                terms,
-                &name,
-                span,
-                (&mut self.room, &mut self.takers, &mut self.placing),
-            );
+            return place(terms, &name, span, &mut self.room, &mut self.placing);
         }
         let line = Waiting::new(name.len(), range, span);
         match terms.order {
@@ -258,18 +253,16 @@ impl Batch {
             return self.take(terms, input, line, None);
         }
         // Only while none waits: lines are taken in the order in which they came.
-        if self.waiting.is_empty()
-            && let Some(number) = self.memo.follow(name)
-        {
-            return self.take(terms, input, line, Some(number));
+        if self.waiting.is_empty() {
+            if self.memo.is_skipped(name) && terms.table.is_plain() {
+                let name = Subject::new(name);
+                return place(terms, &name, line.span, &mut self.room, &mut self.placing);
+            }
+            if let Some(number) = self.memo.follow(name) {
+                return self.take(terms, input, line, Some(number));
+            }
         }
         line.hash = self.memo.hash(name);
-        // The many that aren't in the sample.
-        if line.hash.is_none() && self.waiting.is_empty() && terms.table.is_plain() {
-            let (name, span) = (Subject::new(name), line.span);
-            let room = (&mut self.room, &mut self.takers, &mut self.placing);
-            return place(terms, &name, span, room);
-        }
         self.waiting.push(line);
         // Nor do those behind one in the sample wait for it.
         if self.waiting.len() == GROUP || self.memo.is_sampling() {
@@ -450,12 +443,15 @@ fn place(
     terms: &Terms,
     name: &Subject,
     span: Span,
-    (room, takers, placing): (&mut route::Scratch, &mut Vec<Taker>, &mut Placing),
+    room: &mut route::Scratch,
+    placing: &mut Placing,
 ) {
-    takers.clear();
-    match terms.table.takers(name, room, takers) {
-        Some(rule) => placing.block(rule),
-        None => placing.take(takers, None, span),
+    match terms.table.outcome(name, room) {
+        Outcome::Blocked(rule) => placing.block(rule),
+        Outcome::Taken(takers, number) => {
+            let known = number.map(|number| memo::BEYOND | number);
+            placing.take(takers, known, span);
+        }
     }
 }
 

@@ -195,6 +195,12 @@ impl Matcher {
         self.mask == 0 && self.more.is_none()
     }
 
+    /// An expression that matches every name that it accepts.
+    pub(super) fn expression(&self) -> Option<&str> {
+        let regex = self.more.as_ref()?.regex.as_ref()?;
+        Some(regex.as_str())
+    }
+
     /// Whether a name that it accepts must hold certain literals, so that it need not be asked about others. One that
     /// can't be found so is asked about every name.
     pub fn has_literal(&self) -> bool {

@@ -143,6 +143,7 @@ pub(super) fn assemble(
         },
         waiting: AtomicUsize::new(0),
         frames: AtomicUsize::new(0),
+        pickles: AtomicUsize::new(0),
         stopping: watch::Sender::new(false),
     });
     let listeners = offered

@@ -261,7 +261,7 @@ impl Relay {
         } in lock(&self.resized).drain(..)
         {
             let id = &destination.spec.id;
-            if !destination.queue.is_empty() {
+            if !destination.queue.is_empty(destination.socket().is_some()) {
                 let now = destination.queue.size();
                 tracing::warn!(
                     destination = id,

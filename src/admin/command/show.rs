@@ -3,7 +3,7 @@
 use crate::admin::desk::{TableRule, TableView};
 use crate::admin::view::{DestinationView, RouteView, SpoolView, View};
 use crate::config::{Rule, RuleKind};
-use crate::spec::quoted;
+use crate::spec::{Route, quoted};
 use crate::state::PastChange;
 
 /// Columns as wide as their widest cell.
@@ -108,11 +108,27 @@ fn row(at: usize, rule: &TableRule) -> [String; 3] {
     // Paths in it are absolute by now.
     let read = Rule::parse(rule.kind, &rule.toml, std::path::Path::new("/"));
     let text = match read {
-        Ok((Rule::Route(route), _)) => route.to_string(),
+        Ok((Rule::Route(route), _)) => route_text(*route),
         // The text of another rule is what it is known by.
         _ => rule.key.clone(),
     };
     [at.to_string(), origin, text]
+}
+
+/// As `addRoute` takes it, without the ids that destinations have anyway.
+fn route_text(mut route: Route) -> String {
+    let destinations = std::mem::take(&mut route.destinations);
+    let mut text = route.to_string();
+    for destination in destinations {
+        let usual = format!("{}/{}", route.key, destination.address);
+        let whole = destination.to_string();
+        text.push_str("  ");
+        text.push_str(&match destination.id == usual {
+            true => whole.replacen(&format!(" id={}", quoted(&usual)), "", 1),
+            false => whole,
+        });
+    }
+    text
 }
 
 /// The key of the rule that is meant by a text or by a number; what is neither stays what it is.

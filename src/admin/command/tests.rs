@@ -262,7 +262,7 @@ fn routes_and_destinations_are_edited() {
     table.done("modDest one 1 addr=h9:9 queue= flush=50ms spool=false");
     let route = table.rules("addRoute")[0].clone();
     assert!(
-        route.contains("h9:9") && route.contains("id=h2:1"),
+        route.contains("h9:9") && route.contains("id=one/h2:1"),
         "{route}"
     );
     assert!(
@@ -326,7 +326,7 @@ fn the_other_rules_by_text_and_by_number() {
         ("delBlock", "number"),
         ("delBlock 7", "7"),
         ("addRewriter a b", "<old> <new> <max>"),
-        ("addRewriter /a( b -1", ""),
+        ("addRewriter /a(/ b -1", "regular expression"),
         ("addAgg sum x 10", "<interval>"),
         ("addAgg summ x 10 20", "did you mean sum?"),
         ("delAgg 0", "there are none"),
@@ -342,7 +342,7 @@ fn volatile_and_dry_run_are_words_before_a_command() {
     let before = table.tell("view");
     let told = table.done("dry-run delRoute one");
     assert!(told.contains("route one goes\n  - [[route]]\n"), "{told}");
-    assert!(told.contains("destination h2:1 goes\n"), "{told}");
+    assert!(told.contains("destination one/h2:1 goes\n"), "{told}");
     assert_eq!(table.tell("view"), before);
     let told = table.done("volatile addBlock sub y");
     assert!(told.contains("volatile"), "{told}");
