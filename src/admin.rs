@@ -5,5 +5,6 @@ pub mod command;
 pub mod desk;
 pub mod http;
 pub mod samples;
+pub mod telnet;
 pub mod traced;
 pub mod view;

@@ -95,6 +95,8 @@ struct Begun {
     /// What was changed about its rules at run time.
     kept: amend::Kept,
     ledger: Arc<Ledger>,
+    /// The supervisor knows of sessions.
+    sessions: bool,
 }
 
 fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
@@ -106,20 +108,22 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
             version: version.to_owned(),
             windows: true,
             changes: true,
+            sessions: true,
         },
         &[],
     )?;
     fault::point("after-hello");
-    let (generation, (path, origin), mut fds) = match link.receive(true)? {
+    let (generation, (path, origin, sessions), mut fds) = match link.receive(true)? {
         Some((
             FromSupervisor::Welcome {
                 generation,
                 config,
                 origin,
+                sessions,
                 ..
             },
             fds,
-        )) => (generation, (config, origin), fds.into_iter()),
+        )) => (generation, (config, origin, sessions), fds.into_iter()),
         Some((other, _)) => {
             let reason = format!("expected a welcome, heard {other:?}");
             return Err(Refusal { reason, status: 1 });
@@ -162,6 +166,7 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         config,
         kept,
         ledger,
+        sessions,
     })
 }
 

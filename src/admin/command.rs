@@ -11,6 +11,7 @@ mod show;
 use crate::amend::{Backlog, Change};
 use crate::config::RuleKind;
 use crate::spec::{Word, nearest, split};
+use crate::tap;
 
 pub use answer::{Answer, answer};
 
@@ -40,6 +41,8 @@ pub enum Command {
     Trace(String),
     /// A change of the table.
     Change(Wish),
+    /// What flows is told until the next line comes.
+    Subscribe(tap::Wanted),
     /// The binary and the config on disk are started as the next worker.
     Restart,
     /// The session ends.
@@ -149,6 +152,11 @@ fn look(name: &str, rest: &str) -> Result<Command, String> {
                 "history: expected a number from 1 to {MOST_HISTORY}, found {rest:?}"
             )),
         },
+        "subscribe" => {
+            let words = words(rest)?;
+            let wanted = tap::Wanted::from_words(words.iter().map(|word| &word[..]))?;
+            Ok(Command::Subscribe(wanted))
+        }
         "trace" if rest.is_empty() => Err("trace: expected a metric".to_owned()),
         "trace" => Ok(Command::Trace(rest.to_owned())),
         _ => Err(unknown(name)),

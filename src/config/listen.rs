@@ -27,6 +27,8 @@ pub enum ListenerKind {
     Pickle,
     /// Metrics, health and status over HTTP.
     Http,
+    /// Commands, a line each.
+    Telnet,
 }
 
 /// Where to listen: `tcp://127.0.0.1:2003`, `udp://[::1]:2003` or `unix:/run/baton/line.sock`.
@@ -141,12 +143,26 @@ impl ListenAddress {
 }
 
 impl ListenerKind {
+    /// All of them.
+    pub const ALL: [ListenerKind; 4] = [
+        ListenerKind::Line,
+        ListenerKind::Pickle,
+        ListenerKind::Http,
+        ListenerKind::Telnet,
+    ];
+
+    /// Whether metrics come in there, and not questions.
+    pub fn takes_metrics(self) -> bool {
+        matches!(self, ListenerKind::Line | ListenerKind::Pickle)
+    }
+
     /// As it is written; the name that systemd's sockets of this kind have.
     pub fn as_str(self) -> &'static str {
         match self {
             ListenerKind::Line => "line",
             ListenerKind::Pickle => "pickle",
             ListenerKind::Http => "http",
+            ListenerKind::Telnet => "telnet",
         }
     }
 }
@@ -177,7 +193,7 @@ impl Placed {
 pub(super) fn compile(report: &mut Report, root: &Section, folder: &Path) -> Vec<Placed> {
     let listen = root.section(report, "listen", keys::LISTEN);
     let mut placed: Vec<Placed> = Vec::new();
-    for kind in [ListenerKind::Line, ListenerKind::Pickle, ListenerKind::Http] {
+    for kind in ListenerKind::ALL {
         let list = listen.value(kind.as_str()).map(|value| value.list(report));
         for value in list.unwrap_or_default() {
             let Some(address) = address(report, &value, kind, folder) else {
@@ -203,7 +219,7 @@ pub(super) fn compile(report: &mut Report, root: &Section, folder: &Path) -> Vec
     }
     let has_input = placed
         .iter()
-        .any(|placed| placed.listener.kind != ListenerKind::Http);
+        .any(|placed| placed.listener.kind.takes_metrics());
     if !has_input {
         let at = listen.is_present().then_some(listen.at);
         let message =
@@ -232,6 +248,22 @@ fn address(
         (ListenerKind::Pickle, ListenAddress::Udp(_)) => {
             let message = format!(
                 "expected tcp://IP:port or unix:PATH, found {text:?}: pickles come in streams only"
+            );
+            value.refuse(report, message);
+            None
+        }
+        (ListenerKind::Telnet, ListenAddress::Udp(_)) => {
+            let message = format!(
+                "expected tcp://IP:port or unix:PATH, found {text:?}: commands come in streams only"
+            );
+            value.refuse(report, message);
+            None
+        }
+        (ListenerKind::Telnet, ListenAddress::Tcp(at)) if !at.ip().is_loopback() => {
+            let message = format!(
+                "expected a loopback address such as tcp://127.0.0.1:{} or unix:PATH, found {text:?}: \
+                 whoever reaches it may change the table",
+                at.port()
             );
             value.refuse(report, message);
             None

@@ -18,6 +18,7 @@ use super::relay::{Relay, Resized};
 use super::standing::Standing;
 use super::web::Web;
 use super::windows::Gathering;
+use crate::admin::telnet::Sessions;
 use crate::aggregate;
 use crate::aggregating::Aggregating;
 use crate::amend::Document;
@@ -50,6 +51,7 @@ pub(super) fn assemble(
         config: file,
         ledger,
         kept,
+        sessions,
         ..
     } = begun;
     let (entries, changes) = kept;
@@ -129,6 +131,7 @@ pub(super) fn assemble(
     })?;
     // Until it is known that no predecessor has any.
     let windows = Aggregating::new(aggregate::Limits::of(config.max_windows), true);
+    let sessions = Arc::new(Sessions::new(gate.clone(), registry.clone(), sessions));
     let inputs = Arc::new(Inputs {
         ledger: ledger.clone(),
         gate,
@@ -177,6 +180,7 @@ pub(super) fn assemble(
         leaving: Mutex::new(leaving),
         listeners: Mutex::new(listeners),
         web: Web::default(),
+        sessions,
         history: Mutex::default(),
         serving: AtomicBool::new(false),
         began: AtomicBool::new(false),
@@ -187,6 +191,9 @@ pub(super) fn assemble(
     });
     for (item, socket) in offered.connections.drain(..) {
         relay.add_connection(&item, socket)?;
+    }
+    for (cookie, listener, socket) in offered.sessions.drain(..) {
+        relay.sessions.add(cookie, &listener, socket)?;
     }
     Ok(relay)
 }

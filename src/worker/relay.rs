@@ -10,8 +10,10 @@ use tokio::runtime::Handle;
 
 use super::amend::{Amending, InForce};
 use super::standing::{self, Standing};
-use super::web::Web;
+use super::web::{Asked, Web};
 use super::windows::Gathering;
+use crate::admin::desk::Desk;
+use crate::admin::telnet::{self, Sessions};
 use crate::config::Config;
 use crate::destination::{Destination, has_cookie};
 use crate::handover::{Generation, Item, Registry};
@@ -48,6 +50,7 @@ pub(super) struct Relay {
     pub aggregated: Object,
     pub gathering: Gathering,
     pub web: Web,
+    pub sessions: Arc<Sessions>,
     pub history: Mutex<Vec<Generation>>,
     /// It serves, and isn't stopping.
     pub serving: AtomicBool,
@@ -109,9 +112,16 @@ impl Relay {
         }
     }
 
-    fn start_listener(&self, listener: Arc<Listener>) {
+    fn start_listener(self: &Arc<Self>, listener: Arc<Listener>) {
         match listener.kind.as_str() {
             "http" => {}
+            "telnet" => {
+                let desk = Arc::new(Asked(self.clone()));
+                let stopping = self.inputs.stopping.subscribe();
+                let sessions = self.sessions.clone();
+                self.runtime
+                    .spawn(telnet::accept(sessions, listener, desk, stopping));
+            }
             _ if listener.is_udp() => {
                 self.runtime
                     .spawn(read_datagrams(self.inputs.clone(), listener));
@@ -186,8 +196,9 @@ impl Relay {
         }
     }
 
-    /// Stops all reading, writing and accepting, and tells what only this process knows.
-    pub fn freeze(&self) -> [Vec<u8>; 4] {
+    /// Stops all reading, writing and accepting, and tells what only this process knows: of its connections, and of its
+    /// sessions.
+    pub fn freeze(&self) -> ([Vec<u8>; 4], Option<Vec<u8>>) {
         let _no_table_is_swapped = lock(&self.amending.swapping);
         self.serving.store(false, Ordering::SeqCst);
         self.spool.freeze();
@@ -200,7 +211,7 @@ impl Relay {
                 frozen.link(cookie);
             }
         }
-        frozen.finish()
+        (frozen.finish(), self.sessions.freeze())
     }
 
     /// Goes on after a worker that died, or after a successor that failed: the ledger and the
@@ -299,6 +310,8 @@ impl Relay {
                 .iter()
                 .for_each(|listener| self.start_listener(listener.clone()));
         }
+        let desk: Arc<dyn Desk> = Arc::new(Asked(self.clone()));
+        self.sessions.start(&desk, &self.runtime);
         for listener in listeners.iter().filter(|l| l.kind == "http") {
             self.web.serve(self, listener);
         }

@@ -93,6 +93,10 @@ impl Desk for Asked {
         self.0.serving.load(Ordering::SeqCst)
     }
 
+    fn may_change(&self) -> bool {
+        self.0.amending.may()
+    }
+
     fn table(&self) -> TableView {
         let now = self.0.in_force();
         TableView::of(&now.document, now.version(&self.0.config_hash))

@@ -31,6 +31,14 @@ impl Answer {
         }
     }
 
+    /// It is done, and that is said.
+    pub fn said(what: impl Into<String>) -> Answer {
+        Answer {
+            lines: Vec::new(),
+            end: Ok(what.into()),
+        }
+    }
+
     /// As it goes to the client: lines, each with its newline; the last begins with `OK` or `ERR` and no other does.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
@@ -95,7 +103,8 @@ pub fn answer(desk: &dyn Desk, command: &Command, peer: &str) -> Answer {
         }
         Command::Change(wish) => change(desk, wish, peer),
         Command::Restart => desk.restart().map(|()| Vec::new()),
-        Command::Quit => Ok(Vec::new()),
+        // What begins or ends by these is the session's.
+        Command::Subscribe(_) | Command::Quit => Ok(Vec::new()),
     };
     match told {
         Ok(lines) => Answer {

@@ -141,6 +141,11 @@ const ENTRIES: &[Entry] = &[
         "trace prod.web.cpu 1 1790000000",
     ),
     entry(
+        "subscribe [at=in|routed|rejected] [prefix=|sub=|regex=|glob=...] [sample=N]",
+        "what flows, live, until you press Enter; sample=N: about one line of N",
+        "subscribe at=in glob=prod.*.cpu",
+    ),
+    entry(
         "volatile <command>",
         "the change isn't written: it ends with the next restart",
         "volatile addBlock prefix junk.",

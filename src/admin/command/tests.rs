@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use proptest::prelude::*;
 
 use super::*;
+use crate::admin::charts::Charts;
 use crate::admin::desk::{Asked, Desk, Outcome, Refusal, TableView, What};
 use crate::admin::view::View;
 use crate::amend::{Document, rows_from_json, rows_to_json};
@@ -162,6 +163,14 @@ impl Desk for Table {
 
     fn restart(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    fn subscribe(&self, wanted: &tap::Wanted) -> Result<tap::Subscription, String> {
+        std::sync::Arc::new(tap::Tap::new()).subscribe(wanted)
+    }
+
+    fn charts(&self) -> Charts {
+        Charts::default()
     }
 }
 
