@@ -24,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::admin::access::Access;
 use crate::config::{Config, LogFormat, LogLevel};
 use crate::handover::{FromSupervisor, FromWorker, Link, Origin, PROTOCOL};
 use crate::ledger::Ledger;
@@ -97,6 +98,7 @@ struct Begun {
     ledger: Arc<Ledger>,
     /// The supervisor knows of sessions.
     sessions: bool,
+    access: Access,
 }
 
 fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
@@ -140,7 +142,9 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         status: 1,
     };
     let ledger = fds.next().ok_or_else(missing)?;
-    let compiled = match fds.next() {
+    let last_worked = fds.next();
+    let is_recovery = last_worked.is_some();
+    let compiled = match last_worked {
         // What last worked, whatever the file holds by now.
         Some(source) => {
             let source = sys::read_memfd(source.as_fd(), MAX_CONFIG)?;
@@ -157,6 +161,18 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         tracing::warn!("{}", warning.in_file(&config.path));
     }
     let kept = kept(&config, origin)?;
+    let access = match Access::read(&config.admin) {
+        Ok(access) => access,
+        // Metrics go on, whoever may look at them.
+        Err(error) if is_recovery => {
+            tracing::error!(error, "where a token is asked for, nobody is let in");
+            Access::for_nobody(&config.admin)
+        }
+        Err(reason) => {
+            let status = BAD_CONFIG;
+            return Err(Refusal { reason, status });
+        }
+    };
     fault::point("after-config");
     let ledger = Arc::new(Ledger::open(ledger.as_fd())?);
     Ok(Begun {
@@ -167,6 +183,7 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         kept,
         ledger,
         sessions,
+        access,
     })
 }
 

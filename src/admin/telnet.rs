@@ -6,6 +6,9 @@
 //! that of the connections. A command that only looks is asked again by the successor; of one that changes something it
 //! isn't known whether it was done, and the client is told so. Changes aren't begun while a restart is under way.
 //!
+//! Where other machines reach it, the first line is `auth` and the token, if there is one; see
+//! [`Access`](super::access::Access).
+//!
 //! After a crash nobody knows what was answered: the client is told, and the session ends.
 
 mod accept;
@@ -22,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::runtime::Handle;
 
+use super::access::Access;
 use super::desk::Desk;
 use crate::gate::Gate;
 use crate::handover::{Item, Registry};
@@ -38,6 +42,7 @@ pub const MAX_SESSIONS: usize = 64;
 pub struct Sessions {
     gate: Arc<Gate>,
     registry: Arc<Registry>,
+    access: Arc<Access>,
     /// The supervisor knows what a session is, and holds them.
     held: bool,
     table: Mutex<BTreeMap<u64, Arc<Session>>>,
@@ -45,10 +50,16 @@ pub struct Sessions {
 
 impl Sessions {
     /// None yet. `held`: the supervisor knows of sessions.
-    pub fn new(gate: Arc<Gate>, registry: Arc<Registry>, held: bool) -> Sessions {
+    pub fn new(
+        gate: Arc<Gate>,
+        registry: Arc<Registry>,
+        access: Arc<Access>,
+        held: bool,
+    ) -> Sessions {
         Sessions {
             gate,
             registry,
+            access,
             held,
             table: Mutex::default(),
         }

@@ -124,6 +124,14 @@ impl From<ListenAddress> for String {
 }
 
 impl ListenAddress {
+    /// Whether other machines can reach it.
+    pub fn is_for_others(&self) -> bool {
+        match self {
+            ListenAddress::Tcp(at) | ListenAddress::Udp(at) => !at.ip().is_loopback(),
+            ListenAddress::Unix(_) => false,
+        }
+    }
+
     /// Whether the kernel would refuse to bind both. IPv6 listeners take IPv6 only, so families
     /// don't meet.
     pub fn overlaps(&self, other: &ListenAddress) -> bool {
@@ -154,6 +162,18 @@ impl ListenerKind {
     /// Whether metrics come in there, and not questions.
     pub fn takes_metrics(self) -> bool {
         matches!(self, ListenerKind::Line | ListenerKind::Pickle)
+    }
+
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<ListenerKind> {
+        ListenerKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+    }
+
+    /// Whether a relay can be changed through it.
+    pub fn administers(self) -> bool {
+        !self.takes_metrics()
     }
 
     /// As it is written; the name that systemd's sockets of this kind have.
@@ -255,15 +275,6 @@ fn address(
         (ListenerKind::Telnet, ListenAddress::Udp(_)) => {
             let message = format!(
                 "expected tcp://IP:port or unix:PATH, found {text:?}: commands come in streams only"
-            );
-            value.refuse(report, message);
-            None
-        }
-        (ListenerKind::Telnet, ListenAddress::Tcp(at)) if !at.ip().is_loopback() => {
-            let message = format!(
-                "expected a loopback address such as tcp://127.0.0.1:{} or unix:PATH, found {text:?}: \
-                 whoever reaches it may change the table",
-                at.port()
             );
             value.refuse(report, message);
             None

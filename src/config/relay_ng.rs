@@ -221,14 +221,6 @@ fn without_counterpart(report: &mut Report, root: &mut DeTable) {
             given.not_needed(report, why);
         }
     }
-    if let Some(given) = Given::of(root, "admin_addr")
-        && given
-            .text(report)
-            .is_some_and(|address| !address.is_empty())
-    {
-        let message = "this version has no telnet port: nobody listens there".to_owned();
-        report.warn(Some(given.at), given.key, message);
-    }
 }
 
 fn amqp(report: &mut Report, root: &mut DeTable) {

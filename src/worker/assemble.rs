@@ -22,7 +22,7 @@ use crate::admin::telnet::Sessions;
 use crate::aggregate;
 use crate::aggregating::Aggregating;
 use crate::amend::Document;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ListenAddress, ListenerKind};
 use crate::destination::Destination;
 use crate::gate::Gate;
 use crate::handover::{Item, Registry};
@@ -52,7 +52,7 @@ pub(super) fn assemble(
         ledger,
         kept,
         sessions,
-        ..
+        access,
     } = begun;
     let (entries, changes) = kept;
     let document = Document::new(file, entries);
@@ -131,7 +131,8 @@ pub(super) fn assemble(
     })?;
     // Until it is known that no predecessor has any.
     let windows = Aggregating::new(aggregate::Limits::of(config.max_windows), true);
-    let sessions = Arc::new(Sessions::new(gate.clone(), registry.clone(), sessions));
+    let access = Arc::new(access);
+    let sessions = Sessions::new(gate.clone(), registry.clone(), access.clone(), sessions);
     let inputs = Arc::new(Inputs {
         ledger: ledger.clone(),
         gate,
@@ -154,6 +155,7 @@ pub(super) fn assemble(
         .drain(..)
         .map(|(item, socket)| listener(&ledger, item, socket).map(Arc::new))
         .collect::<io::Result<Vec<_>>>()?;
+    admitted(&config, &listeners)?;
     let standing = Standing::new(&config, &destinations);
     let relay = Arc::new(Relay {
         generation,
@@ -179,8 +181,8 @@ pub(super) fn assemble(
         amending: Amending::default(),
         leaving: Mutex::new(leaving),
         listeners: Mutex::new(listeners),
-        web: Web::default(),
-        sessions,
+        web: Web::new(access),
+        sessions: Arc::new(sessions),
         history: Mutex::default(),
         serving: AtomicBool::new(false),
         began: AtomicBool::new(false),
@@ -196,6 +198,19 @@ pub(super) fn assemble(
         relay.sessions.add(cookie, &listener, socket)?;
     }
     Ok(relay)
+}
+
+/// Sockets that systemd passed are bound already; what holds for those of the config holds for them.
+fn admitted(config: &Config, listeners: &[Arc<Listener>]) -> io::Result<()> {
+    for listener in listeners.iter().filter(|listener| listener.passed) {
+        let kind = ListenerKind::named(&listener.kind);
+        let address = listener.address.parse::<ListenAddress>();
+        if let (Some(kind), Ok(address)) = (kind, address) {
+            let admitted = config.admin.admits(kind, &address);
+            admitted.map_err(|message| invalid(format!("a socket from systemd: {message}")))?;
+        }
+    }
+    Ok(())
 }
 
 /// The config's limit, or what the limit of open files leaves: each connection is one here and one

@@ -37,6 +37,8 @@ pub(super) struct Carried {
     pub restarting: bool,
     /// A change was under way of which it isn't known whether it was made.
     pub unsure: bool,
+    /// It has said the token.
+    pub known: bool,
     /// It was greeted.
     pub greeted: bool,
     /// The client has ended its side.

@@ -1,5 +1,6 @@
 //! Serving a session.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::Sessions;
-use super::session::{Job, Session, State};
+use super::session::{Job, Session, State, Terms};
+use crate::admin::access::Access;
 use crate::admin::command::{Answer, Command, answer};
 use crate::admin::desk::Desk;
 
@@ -15,6 +17,8 @@ use crate::admin::desk::Desk;
 const SLOW: Duration = Duration::from_secs(60);
 /// One that asks for nothing is.
 const IDLE: Duration = Duration::from_secs(3600);
+/// One that was never told anything is ended sooner: it may be somebody who doesn't know the token.
+const UNKNOWN: Duration = Duration::from_secs(600);
 /// How often a subscription is looked at.
 const FLOW: Duration = Duration::from_millis(20);
 /// How often it is looked whether a restart is over.
@@ -92,6 +96,47 @@ pub(super) async fn run(sessions: Arc<Sessions>, session: Arc<Session>, desk: Ar
     }
 }
 
+/// What is asked for a session.
+struct Asker<'a> {
+    /// It hasn't waited too long.
+    patient: bool,
+    session: &'a Session,
+    access: &'a Access,
+    desk: &'a dyn Desk,
+}
+
+impl Terms for Asker<'_> {
+    fn may_change(&self) -> bool {
+        !self.patient || self.desk.may_change()
+    }
+
+    fn admits(&self, token: Option<&str>) -> Result<(), String> {
+        let Some(own) = self
+            .access
+            .token
+            .as_ref()
+            .filter(|_| self.session.is_for_others)
+        else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        let from = self.session.peer.parse::<SocketAddr>().map(|at| at.ip());
+        let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        if let Some(wait) = self.access.must_wait(from, now) {
+            return Err(format!(
+                "too many wrong tokens: wait {} s",
+                wait.as_secs() + 1
+            ));
+        }
+        let token = token.ok_or("expected auth and the token before all else")?;
+        if own.is(token.as_bytes()) {
+            return Ok(());
+        }
+        self.access.failed(from, now);
+        Err("this is not the token".to_owned())
+    }
+}
+
 /// Sends, begins and reads what can be. `None`: the gate is closed.
 fn turn(sessions: &Sessions, session: &Session, desk: &dyn Desk) -> Option<Turn> {
     let mut lane = sessions.gate.enter()?;
@@ -104,7 +149,12 @@ fn turn(sessions: &Sessions, session: &Session, desk: &dyn Desk) -> Option<Turn>
     let now = Instant::now();
     state.hear();
     let patient = state.waits.is_none_or(|since| now - since < PATIENCE);
-    let job = state.next(|| !patient || desk.may_change());
+    let job = state.next(&Asker {
+        patient,
+        session,
+        access: &sessions.access,
+        desk,
+    });
     let gone = match write(session, &mut state, now) {
         Ok(all) => {
             turn.nothing_sent = !all;
@@ -112,7 +162,8 @@ fn turn(sessions: &Sessions, session: &Session, desk: &dyn Desk) -> Option<Turn>
         }
         Err(_) => true,
     };
-    let idle = state.is_idle() && !state.is_subscribed() && now - state.active > IDLE;
+    let limit = if state.known { IDLE } else { UNKNOWN };
+    let idle = state.is_idle() && !state.is_subscribed() && now - state.active > limit;
     if gone || idle {
         drop(state);
         sessions.end(session);

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::carried::Carried;
 use super::input::{Input, Line, MAX_LINE};
 use crate::admin::command::{self, Answer, Command};
+use crate::config::ListenAddress;
 use crate::sys::{self, Watched};
 use crate::tap::{Event, Subscription, Wanted, printable};
 
@@ -41,6 +42,8 @@ pub(super) struct Session {
     pub woken: Notify,
     /// A task serves it.
     pub started: AtomicBool,
+    /// Other machines can reach it: it has to say the token, if there is one.
+    pub is_for_others: bool,
     state: Mutex<State>,
 }
 
@@ -57,6 +60,8 @@ pub(super) struct State {
     /// One that is to be begun again here.
     resumes: Option<Wanted>,
     greeted: bool,
+    /// It has said the token.
+    pub known: bool,
     /// The client has ended its side.
     pub ended: bool,
     /// It is closed once all is sent.
@@ -86,6 +91,17 @@ enum Running {
     Resumes(Wanted),
 }
 
+/// What is asked before something is done.
+pub(super) trait Terms {
+    /// Whether the table may be changed now: no restart is under way.
+    fn may_change(&self) -> bool;
+    /// Whether this token is good; `None`: none is needed.
+    ///
+    /// # Errors
+    /// In words, for the client.
+    fn admits(&self, token: Option<&str>) -> Result<(), String>;
+}
+
 /// What is to be done for a session.
 #[derive(Debug)]
 pub(super) enum Job {
@@ -99,6 +115,9 @@ impl Session {
     /// A new one.
     pub fn new(cookie: u64, listener: &str, socket: OwnedFd) -> io::Result<Session> {
         let peer = peer(&socket);
+        // An address that can't be read is taken for the worst.
+        let address = listener.parse::<ListenAddress>();
+        let is_for_others = address.map_or(true, |address| address.is_for_others());
         Ok(Session {
             cookie,
             listener: listener.to_owned(),
@@ -106,6 +125,7 @@ impl Session {
             socket: sys::watch(socket)?,
             woken: Notify::new(),
             started: AtomicBool::new(false),
+            is_for_others,
             state: Mutex::new(State::new()),
         })
     }
@@ -139,6 +159,7 @@ impl Session {
             lines: state.lines.iter().cloned().collect(),
             subscription: state.resumes.clone(),
             greeted: state.greeted,
+            known: state.known,
             ended: state.ended,
             closing: state.closing,
             ..Carried::default()
@@ -167,6 +188,7 @@ impl Session {
         state.lines = carried.lines.into();
         state.output = output.to_vec();
         state.resumes = carried.subscription;
+        state.known = carried.known;
         (state.greeted, state.ended, state.closing) =
             (carried.greeted, carried.ended, carried.closing);
         if carried.unsure {
@@ -199,6 +221,7 @@ impl State {
             subscription: None,
             resumes: None,
             greeted: false,
+            known: false,
             ended: false,
             closing: false,
             cut: false,
@@ -307,9 +330,13 @@ impl State {
     pub fn hear(&mut self) {
         let mut heard = String::new();
         let room = MAX_UNSENT.saturating_sub(self.unsent().len());
-        let Some((_, subscription)) = &mut self.subscription else {
+        let Some((wanted, subscription)) = &mut self.subscription else {
             return;
         };
+        // This worker was frozen meanwhile, and serves again.
+        if subscription.is_over() && !self.closing {
+            self.resumes = Some(wanted.clone());
+        }
         while heard.len() < room
             && let Some(event) = subscription.try_next()
         {
@@ -327,12 +354,14 @@ impl State {
                 Event::Lost(lines) => heard.push_str(&format!("# {lines} lines lost\n")),
             }
         }
+        if self.resumes.is_some() {
+            self.subscription = None;
+        }
         self.say(&heard);
     }
 
-    /// What is to be done next, if anything is and can be; what needs no doing is answered. `may_change`: no restart is
-    /// under way.
-    pub fn next(&mut self, may_change: impl Fn() -> bool) -> Option<Job> {
+    /// What is to be done next, if anything is and can be; what needs no doing is answered.
+    pub fn next(&mut self, terms: &impl Terms) -> Option<Job> {
         if std::mem::take(&mut self.cut) {
             *self = State {
                 closing: true,
@@ -363,6 +392,23 @@ impl State {
                     continue;
                 }
             };
+            if !self.known || text.starts_with("auth ") {
+                let token = text.trim().strip_prefix("auth ").map(str::trim);
+                let admitted = terms.admits(token);
+                self.known = admitted.is_ok();
+                match admitted {
+                    Ok(()) if token.is_none() => {}
+                    Ok(()) => {
+                        self.answer(&Answer::ok());
+                        continue;
+                    }
+                    Err(error) => {
+                        self.closing = true;
+                        self.answer(&Answer::error(error));
+                        continue;
+                    }
+                }
+            }
             match command::read(&text) {
                 Err(error) => self.answer(&Answer::error(error)),
                 Ok(None) => self.prompt(),
@@ -371,7 +417,10 @@ impl State {
                     self.say("OK\n");
                 }
                 Ok(Some(command)) => {
-                    if matches!(command, Command::Change(_)) && command.changes() && !may_change() {
+                    if matches!(command, Command::Change(_))
+                        && command.changes()
+                        && !terms.may_change()
+                    {
                         self.waits.get_or_insert_with(Instant::now);
                         self.lines.push_front(Line::Text(text));
                         return None;
