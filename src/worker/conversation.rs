@@ -403,6 +403,7 @@ impl Conversation {
             "froze"
         );
         fault::point("after-frozen");
+        self.relay.inputs.intake.tap.close();
         self.relay.web.finish();
         Ok(())
     }
