@@ -50,6 +50,9 @@ pub enum FromWorker {
         /// It changes its table at run time, and knows the message `preparing`.
         #[serde(default)]
         changes: bool,
+        /// It knows [`Item::Session`].
+        #[serde(default)]
+        sessions: bool,
     },
     /// It is still preparing, or still keeping what a stop left undelivered: extends the deadline.
     Progress {
@@ -80,7 +83,8 @@ pub enum FromWorker {
         /// The exit status that the program has when this was its first start.
         status: i32,
     },
-    /// It has stopped reading, writing and accepting. Beside it: [`Frozen`], sealed.
+    /// It has stopped reading, writing and accepting. Beside it: [`Frozen`], sealed; before that, if it has sessions, what
+    /// is to be known of them.
     Frozen {
         /// The successor that `freeze` named, so that a late answer is known as one.
         successor: u64,
@@ -154,6 +158,9 @@ pub enum FromSupervisor {
         /// Where to write, at its end, what its CPU time went to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         profile: Option<String>,
+        /// The supervisor knows [`Item::Session`].
+        #[serde(default)]
+        sessions: bool,
     },
     /// Sockets and queues to take over, one descriptor each.
     Take {
@@ -193,7 +200,8 @@ pub enum FromSupervisor {
         /// before this.
         stale: bool,
     },
-    /// What the old worker knew; beside it [`Frozen`]. To be answered by `confirmed`.
+    /// What the old worker knew; beside it [`Frozen`], and behind that what it said of its sessions, if it did. To be
+    /// answered by `confirmed`.
     Frozen,
     /// The old worker is gone: positions are those of the ledger and the kernel. Answered by
     /// `confirmed`.
@@ -304,6 +312,13 @@ pub enum Item {
         /// The address it came in on.
         listener: String,
     },
+    /// A session of commands. Said to who knows this.
+    Session {
+        /// SO_COOKIE.
+        cookie: u64,
+        /// The address it came in on.
+        listener: String,
+    },
     /// A connection to a destination.
     Outbound {
         /// SO_COOKIE.
@@ -328,6 +343,7 @@ impl Item {
         match self {
             Item::Listener { cookie, .. }
             | Item::Connection { cookie, .. }
+            | Item::Session { cookie, .. }
             | Item::Outbound { cookie, .. } => Some(*cookie),
             Item::Queue { .. } => None,
         }

@@ -75,7 +75,7 @@ pub struct Limits {
 pub struct Listener {
     /// As in the config.
     pub address: String,
-    /// `line`, `pickle` or `http`.
+    /// `line`, `pickle`, `http` or `telnet`.
     pub kind: String,
     /// SO_COOKIE.
     pub cookie: u64,
@@ -111,6 +111,11 @@ impl Listener {
             "pickle" => Protocol::Pickle,
             _ => Protocol::Line,
         }
+    }
+
+    /// Whether metrics come in there, and not questions.
+    pub fn takes_metrics(&self) -> bool {
+        !matches!(self.kind.as_str(), "http" | "telnet")
     }
 
     /// Whether it receives datagrams.

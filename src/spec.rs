@@ -14,6 +14,7 @@ mod choice;
 mod destination;
 mod draft;
 mod nearest;
+mod relay_ng;
 mod rewriter;
 mod spool;
 mod units;
@@ -25,10 +26,11 @@ pub use choice::{CHOICE, Choice, FAILBACK};
 pub use destination::{BadDestination, Destination, Full};
 pub use draft::{BadOption, Draft, OPTIONS};
 pub use nearest::nearest;
+pub use relay_ng::{Translated, destination_of_relay_ng};
 pub use rewriter::Rewriter;
 pub use spool::{BadReplayFrom, Replay, ReplayFrom, Spool, SpoolFull};
 pub use units::{BadUnit, ByteSize, duration_within, parse_duration, show_duration, size_within};
-pub use words::{Word, quoted, split};
+pub use words::{Word, at_two_blanks, quoted, split};
 
 use crate::route::{Patterns, RouteKind};
 

@@ -87,7 +87,7 @@ struct Supervisor {
     /// The binary and config that last worked.
     last_good: Option<(Rc<OwnedFd>, Rc<OwnedFd>)>,
     /// What the frozen worker said.
-    frozen: Option<Rc<OwnedFd>>,
+    frozen: Vec<Rc<OwnedFd>>,
     /// The worker that was frozen, until its successor serves: it has windows.
     has_windows: Option<Id>,
     /// A worker that was asked for its windows, and its successor.
@@ -150,7 +150,7 @@ impl Supervisor {
             history: VecDeque::new(),
             started_at: timestamp(),
             last_good: None,
-            frozen: None,
+            frozen: Vec::new(),
             new_sockets: HashSet::new(),
             has_windows: None,
             windows_due: None,
@@ -417,14 +417,19 @@ fn passed_by_systemd() -> Vec<Listener> {
     let take = |(fd, name): (i32, String)| {
         let listener = sys::inherited(fd).and_then(|fd| Listener::passed(fd, &name));
         match listener {
-            Ok(listener) if matches!(listener.kind.as_str(), "line" | "pickle" | "http") => {
+            Ok(listener)
+                if matches!(
+                    listener.kind.as_str(),
+                    "line" | "pickle" | "http" | "telnet"
+                ) =>
+            {
                 tracing::info!(address = %listener.address, kind = name, "from systemd");
                 Some(listener)
             }
             Ok(listener) => {
                 tracing::error!(
                     address = %listener.address, kind = name,
-                    "a socket from systemd whose FileDescriptorName is neither line, pickle nor http isn't served"
+                    "a socket from systemd whose FileDescriptorName is none of line, pickle, http and telnet isn't served"
                 );
                 None
             }

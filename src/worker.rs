@@ -97,6 +97,8 @@ struct Begun {
     /// What was changed about its rules at run time.
     kept: amend::Kept,
     ledger: Arc<Ledger>,
+    /// The supervisor knows of sessions.
+    sessions: bool,
     access: Access,
 }
 
@@ -109,21 +111,28 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
             version: version.to_owned(),
             windows: true,
             changes: true,
+            sessions: true,
         },
         &[],
     )?;
     fault::point("after-hello");
-    let (generation, (path, origin), profile, mut fds) = match link.receive(true)? {
+    let (generation, (path, origin, sessions), profile, mut fds) = match link.receive(true)? {
         Some((
             FromSupervisor::Welcome {
                 generation,
                 config,
                 origin,
                 profile,
+                sessions,
                 ..
             },
             fds,
-        )) => (generation, (config, origin), profile, fds.into_iter()),
+        )) => (
+            generation,
+            (config, origin, sessions),
+            profile,
+            fds.into_iter(),
+        ),
         Some((other, _)) => {
             let reason = format!("expected a welcome, heard {other:?}");
             return Err(Refusal { reason, status: 1 });
@@ -185,6 +194,7 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         config,
         kept,
         ledger,
+        sessions,
         access,
     })
 }

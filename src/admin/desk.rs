@@ -26,6 +26,10 @@ pub trait Desk: Send + Sync + 'static {
     fn trace(&self, metrics: &[Vec<u8>]) -> Vec<Trace>;
     /// Whether it serves, and isn't stopping.
     fn is_serving(&self) -> bool;
+    /// Whether the table may be changed now: no restart is under way, and the last one has proved itself.
+    fn may_change(&self) -> bool {
+        true
+    }
     /// The rules in force. Slow when there are thousands.
     fn table(&self) -> TableView;
     /// The version of the table in force.

@@ -70,7 +70,7 @@ fn of_listener(all: &mut Vec<Metric>, listener: &ListenerView) {
     if is_udp {
         add(&KERNEL_DROPPED, listener.kernel_dropped);
     }
-    if listener.kind == "http" {
+    if matches!(listener.kind.as_str(), "http" | "telnet") {
         return;
     }
     let totals = &listener.totals;

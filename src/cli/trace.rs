@@ -1,7 +1,6 @@
 //! `baton trace`.
 
 mod ask;
-mod show;
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -11,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, anyhow};
 
 use super::{ControlArgs, absolute, exit_code};
+use crate::admin::traced;
 use crate::config::Config;
 use crate::handover::{MAX_TRACED, MAX_TRACED_BYTES};
 use crate::pipeline::Terms;
@@ -145,7 +145,7 @@ impl Output {
         for trace in &traces {
             match self.json {
                 true => text += &(serde_json::to_string(trace)? + "\n"),
-                false => text += &show::for_people(trace),
+                false => text += &traced::for_people(trace),
             }
         }
         let mut out = io::stdout().lock();

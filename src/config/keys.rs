@@ -40,7 +40,7 @@ pub(super) const RELAY_NG: &[&str] = &[
 ];
 pub(super) const SUPERVISOR: &[&str] = &["control", "ready_timeout", "probation", "stop_timeout"];
 pub(super) const STATE: &[&str] = &["path", "synchronous", "max_size", "events_kept"];
-pub(super) const LISTEN: &[&str] = &["line", "pickle", "http"];
+pub(super) const LISTEN: &[&str] = &["line", "pickle", "http", "telnet"];
 pub(super) const ADMIN: &[&str] = &[
     "api",
     "token_file",

@@ -27,6 +27,8 @@ pub enum ListenerKind {
     Pickle,
     /// Metrics, health and status over HTTP.
     Http,
+    /// Commands, a line each.
+    Telnet,
 }
 
 /// Where to listen: `tcp://127.0.0.1:2003`, `udp://[::1]:2003` or `unix:/run/baton/line.sock`.
@@ -149,18 +151,29 @@ impl ListenAddress {
 }
 
 impl ListenerKind {
+    /// All of them.
+    pub const ALL: [ListenerKind; 4] = [
+        ListenerKind::Line,
+        ListenerKind::Pickle,
+        ListenerKind::Http,
+        ListenerKind::Telnet,
+    ];
+
+    /// Whether metrics come in there, and not questions.
+    pub fn takes_metrics(self) -> bool {
+        matches!(self, ListenerKind::Line | ListenerKind::Pickle)
+    }
+
     /// The kind of this name.
     pub fn named(name: &str) -> Option<ListenerKind> {
-        let all = [ListenerKind::Line, ListenerKind::Pickle, ListenerKind::Http];
-        all.into_iter().find(|kind| kind.as_str() == name)
+        ListenerKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
     }
 
     /// Whether a relay can be changed through it.
     pub fn administers(self) -> bool {
-        match self {
-            ListenerKind::Http => true,
-            ListenerKind::Line | ListenerKind::Pickle => false,
-        }
+        !self.takes_metrics()
     }
 
     /// As it is written; the name that systemd's sockets of this kind have.
@@ -169,6 +182,7 @@ impl ListenerKind {
             ListenerKind::Line => "line",
             ListenerKind::Pickle => "pickle",
             ListenerKind::Http => "http",
+            ListenerKind::Telnet => "telnet",
         }
     }
 }
@@ -199,7 +213,7 @@ impl Placed {
 pub(super) fn compile(report: &mut Report, root: &Section, folder: &Path) -> Vec<Placed> {
     let listen = root.section(report, "listen", keys::LISTEN);
     let mut placed: Vec<Placed> = Vec::new();
-    for kind in [ListenerKind::Line, ListenerKind::Pickle, ListenerKind::Http] {
+    for kind in ListenerKind::ALL {
         let list = listen.value(kind.as_str()).map(|value| value.list(report));
         for value in list.unwrap_or_default() {
             let Some(address) = address(report, &value, kind, folder) else {
@@ -225,7 +239,7 @@ pub(super) fn compile(report: &mut Report, root: &Section, folder: &Path) -> Vec
     }
     let has_input = placed
         .iter()
-        .any(|placed| placed.listener.kind != ListenerKind::Http);
+        .any(|placed| placed.listener.kind.takes_metrics());
     if !has_input {
         let at = listen.is_present().then_some(listen.at);
         let message =
@@ -254,6 +268,13 @@ fn address(
         (ListenerKind::Pickle, ListenAddress::Udp(_)) => {
             let message = format!(
                 "expected tcp://IP:port or unix:PATH, found {text:?}: pickles come in streams only"
+            );
+            value.refuse(report, message);
+            None
+        }
+        (ListenerKind::Telnet, ListenAddress::Udp(_)) => {
+            let message = format!(
+                "expected tcp://IP:port or unix:PATH, found {text:?}: commands come in streams only"
             );
             value.refuse(report, message);
             None

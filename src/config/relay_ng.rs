@@ -5,7 +5,6 @@
 //! error where something would be missing without it, and a warning where nothing is.
 
 mod commands;
-mod destinations;
 mod edit;
 mod listen;
 mod machine;
@@ -221,14 +220,6 @@ fn without_counterpart(report: &mut Report, root: &mut DeTable) {
         if let Some(given) = Given::of(root, key) {
             given.not_needed(report, why);
         }
-    }
-    if let Some(given) = Given::of(root, "admin_addr")
-        && given
-            .text(report)
-            .is_some_and(|address| !address.is_empty())
-    {
-        let message = "this version has no telnet port: nobody listens there".to_owned();
-        report.warn(Some(given.at), given.key, message);
     }
 }
 

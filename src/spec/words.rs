@@ -43,6 +43,28 @@ pub fn quoted(value: &str) -> Cow<'_, str> {
     }
 }
 
+/// The parts of a text between two blanks or more, outside of quotes, as carbon-relay-ng parts destinations; the first is
+/// there, if empty.
+pub fn at_two_blanks(text: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut blanks, mut quoted) = (Vec::new(), 0, 0, false);
+    for (at, c) in text.char_indices() {
+        if c == '"' {
+            quoted = !quoted;
+        }
+        if c.is_whitespace() && !quoted {
+            blanks += 1;
+            continue;
+        }
+        if blanks >= 2 {
+            parts.push(text[start..at].trim());
+            start = at;
+        }
+        blanks = 0;
+    }
+    parts.push(text[start..].trim());
+    parts
+}
+
 /// Plain words, and options with their values.
 pub(super) type Apart = (Vec<String>, Vec<(String, String)>);
 
@@ -192,6 +214,20 @@ mod tests {
         assert!(split(r#"h r="a b"#).unwrap_err().contains("closing quote"));
         assert!(split(r#"h r="a"b"#).unwrap_err().contains("blank after"));
         assert!(split(r#"""#).is_err());
+    }
+
+    #[test]
+    fn two_blanks_part_destinations() {
+        let text = "sendAllMatch a sub==  h:1 spool=true  h:2 regex=\"a  b\"";
+        let parts = [
+            "sendAllMatch a sub==",
+            "h:1 spool=true",
+            "h:2 regex=\"a  b\"",
+        ];
+        assert_eq!(at_two_blanks(text), parts);
+        assert_eq!(at_two_blanks("a b"), ["a b"]);
+        assert_eq!(at_two_blanks(""), [""]);
+        assert_eq!(at_two_blanks("  a"), ["", "a"]);
     }
 
     proptest! {

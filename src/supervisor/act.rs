@@ -85,7 +85,7 @@ impl Supervisor {
         if settings.is_readable {
             self.machine.set_times(settings.times);
         }
-        self.frozen = None;
+        self.frozen.clear();
         self.has_windows = None;
         self.forget_changes();
         self.tell_preparing(Some(id));
@@ -125,16 +125,17 @@ impl Supervisor {
     }
 
     fn pass_frozen(&mut self, id: Id) {
-        let Some(frozen) = self.frozen.take() else {
+        let frozen = std::mem::take(&mut self.frozen);
+        if frozen.is_empty() {
             self.handle(Event::Broken(
                 id,
                 "the old worker's state is missing".into(),
             ));
             return;
-        };
+        }
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.flush_feed();
-            worker.say(&FromSupervisor::Frozen, vec![frozen]);
+            worker.say(&FromSupervisor::Frozen, frozen);
         }
     }
 

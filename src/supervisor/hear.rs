@@ -49,9 +49,11 @@ impl Supervisor {
                 version,
                 windows,
                 changes,
+                sessions,
             } => {
                 if let Some(worker) = self.workers.get_mut(&id) {
                     (worker.windows, worker.changes) = (windows, changes);
+                    worker.sessions = sessions;
                 }
                 self.welcome(id, protocol_min, protocol_max, version);
             }
@@ -80,7 +82,8 @@ impl Supervisor {
             }
             FromWorker::Frozen { successor } => {
                 if self.machine.candidate() == Some(successor) {
-                    self.frozen = fds.pop().map(Rc::new);
+                    // The last one is that of the connections.
+                    self.frozen = fds.into_iter().rev().map(Rc::new).collect();
                     self.handle(Event::Frozen(id));
                 }
             }
@@ -145,6 +148,7 @@ impl Supervisor {
                 origin,
                 config,
                 profile,
+                sessions: true,
             },
             fds,
         );

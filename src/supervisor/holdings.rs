@@ -38,7 +38,9 @@ impl Holdings {
             Item::Queue { destination, .. } => {
                 self.queues.insert(destination.clone(), (item, fd));
             }
-            Item::Connection { cookie, .. } | Item::Outbound { cookie, .. } => {
+            Item::Connection { cookie, .. }
+            | Item::Session { cookie, .. }
+            | Item::Outbound { cookie, .. } => {
                 self.sockets.insert(*cookie, (item, fd));
             }
             // Listeners come from here, never from a worker.

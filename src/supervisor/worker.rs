@@ -40,6 +40,8 @@ pub struct Worker {
     pub windows: bool,
     /// It changes its table, and knows the message that keeps it from that.
     pub changes: bool,
+    /// It knows of sessions.
+    pub sessions: bool,
     /// It has closed its end.
     pub closed: bool,
     /// It was told to exit, and is killed when it hasn't by then.
@@ -101,6 +103,7 @@ impl Worker {
             version: String::new(),
             windows: false,
             changes: false,
+            sessions: false,
             closed: false,
             retire_by: None,
             feed: VecDeque::new(),
@@ -119,14 +122,15 @@ impl Worker {
 
     /// Begins to tell it of everything in `entries`, and of what follows.
     pub fn begin_feed(&mut self, entries: Vec<Entry>) {
-        self.feed = entries.into();
+        let known = entries.into_iter().filter(|entry| self.knows(entry));
+        self.feed = known.collect();
         self.feeding = true;
         self.pump();
     }
 
     /// Tells it of a change, if it is being told.
     pub fn tell_change(&mut self, entry: Entry) {
-        if !self.feeding {
+        if !self.feeding || !self.knows(&entry) {
             return;
         }
         match entry {
@@ -143,6 +147,10 @@ impl Worker {
             entry => self.feed.push_back(entry),
         }
         self.pump();
+    }
+
+    fn knows(&self, entry: &Entry) -> bool {
+        self.sessions || !matches!(entry, Entry::Take(Item::Session { .. }, _))
     }
 
     fn take_back(&mut self, cookie: u64) -> bool {

@@ -89,7 +89,8 @@ impl Amending {
         self.settled.store(true, Ordering::SeqCst);
     }
 
-    fn may(&self) -> bool {
+    /// Whether a change may be made now.
+    pub fn may(&self) -> bool {
         self.settled.load(Ordering::SeqCst) && !self.preparing.load(Ordering::SeqCst)
     }
 }

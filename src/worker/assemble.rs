@@ -19,6 +19,7 @@ use super::relay::{Relay, Resized};
 use super::standing::Standing;
 use super::web::Web;
 use super::windows::Gathering;
+use crate::admin::telnet::Sessions;
 use crate::aggregate;
 use crate::aggregating::Aggregating;
 use crate::amend::Document;
@@ -51,6 +52,7 @@ pub(super) fn assemble(
         config: file,
         ledger,
         kept,
+        sessions,
         access,
     } = begun;
     let (entries, changes) = kept;
@@ -130,6 +132,8 @@ pub(super) fn assemble(
     })?;
     // Until it is known that no predecessor has any.
     let windows = Aggregating::new(aggregate::Limits::of(config.max_windows), true);
+    let access = Arc::new(access);
+    let sessions = Sessions::new(gate.clone(), registry.clone(), access.clone(), sessions);
     let inputs = Arc::new(Inputs {
         ledger: ledger.clone(),
         gate,
@@ -180,6 +184,7 @@ pub(super) fn assemble(
         leaving: Mutex::new(leaving),
         listeners: Mutex::new(listeners),
         web: Web::new(access),
+        sessions: Arc::new(sessions),
         history: Mutex::default(),
         serving: AtomicBool::new(false),
         began: AtomicBool::new(false),
@@ -190,6 +195,9 @@ pub(super) fn assemble(
     });
     for (item, socket) in offered.connections.drain(..) {
         relay.add_connection(&item, socket)?;
+    }
+    for (cookie, listener, socket) in offered.sessions.drain(..) {
+        relay.sessions.add(cookie, &listener, socket)?;
     }
     Ok(relay)
 }

@@ -96,6 +96,7 @@ fn take_all(link: &Link, offered: &mut Offered) -> io::Result<bool> {
                 offered
                     .connections
                     .retain(|(c, _)| !c.cookie().is_some_and(|c| cookies.contains(&c)));
+                offered.sessions.retain(|(c, ..)| !cookies.contains(c));
                 cookies
                     .iter()
                     .for_each(|cookie| drop(offered.outbound.remove(cookie)));
@@ -169,6 +170,7 @@ impl Conversation {
             FromSupervisor::Released { cookies, queues } => {
                 for cookie in cookies {
                     self.relay.inputs.connections.remove(cookie);
+                    self.relay.sessions.forget(cookie);
                     self.offered.outbound.remove(&cookie);
                 }
                 self.queues_released(&queues)?;
@@ -181,6 +183,7 @@ impl Conversation {
                 let began = Instant::now();
                 let state = sys::read_memfd(state.as_fd(), MAX_FROZEN)?;
                 self.take_over(state)?;
+                self.take_sessions(fds.get(1).map(|fd| fd.as_fd()));
                 self.relay.gathering.succeed();
                 fault::point("before-confirmed");
                 self.link.send(&FromWorker::Confirmed, &[])?;
@@ -250,6 +253,9 @@ impl Conversation {
                     .spawn(read_stream(relay.inputs.clone(), connection));
             }
         }
+        for (cookie, listener, socket) in self.offered.sessions.drain(..) {
+            relay.sessions.add(cookie, &listener, socket)?;
+        }
         for (id, (size, spec, memory)) in self.offered.queues.drain() {
             let known = relay
                 .all_destinations()
@@ -304,6 +310,19 @@ impl Conversation {
         }
         self.link_and_resize();
         Ok(())
+    }
+
+    /// Takes what it said of its sessions. Without it they are cut; nothing else depends on them.
+    fn take_sessions(&self, memory: Option<BorrowedFd<'_>>) {
+        let Some(memory) = memory else { return };
+        let read = sys::read_memfd(memory, MAX_FROZEN);
+        let taken = read.and_then(|state| {
+            let generation = self.relay.generation;
+            self.relay.sessions.take_over(&state, generation)
+        });
+        if let Err(error) = taken {
+            tracing::error!(%error, "sessions can't be taken over");
+        }
     }
 
     fn link_and_resize(&mut self) {
@@ -361,13 +380,22 @@ impl Conversation {
     fn freeze(&mut self, successor: u64) -> io::Result<()> {
         fault::point("on-freeze");
         let began = Instant::now();
-        let frozen = self.relay.freeze();
+        let (frozen, sessions) = self.relay.freeze();
         let closed = began.elapsed();
         // What was released must be known before the list of what is held.
         self.relay.registry.flush()?;
         let memory = sys::memfd_with("baton-frozen", &frozen)?;
-        self.link
-            .send(&FromWorker::Frozen { successor }, &[memory.as_fd()])?;
+        let sessions = sessions.map(|state| sys::memfd_with("baton-sessions", &[state]));
+        let sessions = sessions.transpose();
+        let sessions = sessions
+            .inspect_err(|error| tracing::error!(%error, "sessions can't be passed"))
+            .unwrap_or_default();
+        let beside = sessions
+            .iter()
+            .chain([&memory])
+            .map(|memory| memory.as_fd());
+        let beside: Vec<_> = beside.collect();
+        self.link.send(&FromWorker::Frozen { successor }, &beside)?;
         let bytes: usize = frozen.iter().map(Vec::len).sum();
         tracing::debug!(
             closed_us = closed.as_micros() as u64,
@@ -389,6 +417,7 @@ impl Conversation {
             self.relay.recover_connections(true);
             self.link_and_resize();
             self.relay.gathering.thawed(&self.relay);
+            self.relay.sessions.recover();
         }
         self.relay.open();
         for destination in self.relay.all_destinations() {
@@ -406,6 +435,8 @@ impl Conversation {
             gone.leaving.notify_one();
             if gone.kind == "http" {
                 relay.web.close(&gone);
+            } else if gone.kind == "telnet" {
+                // Sessions stay; who waits is turned away with the socket.
             } else if gone.is_udp() {
                 crate::listen::drain(&relay.inputs, &gone);
             } else {

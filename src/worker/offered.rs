@@ -14,6 +14,8 @@ pub(super) struct Offered {
     pub listeners: Vec<(Item, OwnedFd)>,
     /// Connections that aren't in the table yet.
     pub connections: Vec<(Item, OwnedFd)>,
+    /// Sessions that aren't in the table yet.
+    pub sessions: Vec<(u64, String, OwnedFd)>,
     /// Outbound connections by cookie, already watched: nothing slow is left for the pause.
     pub outbound: HashMap<u64, Arc<Watched>>,
     /// Queues by destination.
@@ -41,6 +43,7 @@ impl Offered {
             match item {
                 Item::Listener { .. } => self.listeners.push((item, fd)),
                 Item::Connection { .. } => self.connections.push((item, fd)),
+                Item::Session { cookie, listener } => self.sessions.push((cookie, listener, fd)),
                 Item::Outbound { cookie, .. } => {
                     self.outbound.insert(cookie, Arc::new(sys::watch(fd)?));
                 }

@@ -11,8 +11,10 @@ use tokio::runtime::Handle;
 use super::amend::{Amending, InForce};
 use super::charts::{self, Charting};
 use super::standing::{self, Standing};
-use super::web::Web;
+use super::web::{Asked, Web};
 use super::windows::Gathering;
+use crate::admin::desk::Desk;
+use crate::admin::telnet::{self, Sessions};
 use crate::config::Config;
 use crate::destination::{Destination, has_cookie};
 use crate::handover::{Generation, Item, Registry};
@@ -50,6 +52,7 @@ pub(super) struct Relay {
     pub gathering: Gathering,
     pub charting: Charting,
     pub web: Web,
+    pub sessions: Arc<Sessions>,
     pub history: Mutex<Vec<Generation>>,
     /// It serves, and isn't stopping.
     pub serving: AtomicBool,
@@ -112,9 +115,16 @@ impl Relay {
         }
     }
 
-    fn start_listener(&self, listener: Arc<Listener>) {
+    fn start_listener(self: &Arc<Self>, listener: Arc<Listener>) {
         match listener.kind.as_str() {
             "http" => {}
+            "telnet" => {
+                let desk = Arc::new(Asked(self.clone()));
+                let stopping = self.inputs.stopping.subscribe();
+                let sessions = self.sessions.clone();
+                self.runtime
+                    .spawn(telnet::accept(sessions, listener, desk, stopping));
+            }
             _ if listener.is_udp() => {
                 self.runtime
                     .spawn(read_datagrams(self.inputs.clone(), listener));
@@ -189,8 +199,9 @@ impl Relay {
         }
     }
 
-    /// Stops all reading, writing and accepting, and tells what only this process knows.
-    pub fn freeze(&self) -> [Vec<u8>; 4] {
+    /// Stops all reading, writing and accepting, and tells what only this process knows: of its connections, and of its
+    /// sessions.
+    pub fn freeze(&self) -> ([Vec<u8>; 4], Option<Vec<u8>>) {
         let _no_table_is_swapped = lock(&self.amending.swapping);
         self.serving.store(false, Ordering::SeqCst);
         self.spool.freeze();
@@ -203,7 +214,7 @@ impl Relay {
                 frozen.link(cookie);
             }
         }
-        frozen.finish()
+        (frozen.finish(), self.sessions.freeze())
     }
 
     /// Goes on after a worker that died, or after a successor that failed: the ledger and the
@@ -303,6 +314,8 @@ impl Relay {
                 .iter()
                 .for_each(|listener| self.start_listener(listener.clone()));
         }
+        let desk: Arc<dyn Desk> = Arc::new(Asked(self.clone()));
+        self.sessions.start(&desk, &self.runtime);
         for listener in listeners.iter().filter(|l| l.kind == "http") {
             self.web.serve(self, listener);
         }

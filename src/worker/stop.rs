@@ -187,7 +187,7 @@ async fn stow(relay: &Arc<Relay>, destinations: &[Arc<Destination>]) -> bool {
 /// Takes what clients have sent. Returns the bytes that were left unread.
 async fn take_last_lines(relay: &Arc<Relay>) -> u64 {
     let listeners = lock(&relay.listeners).clone();
-    for listener in listeners.iter().filter(|l| l.kind != "http") {
+    for listener in listeners.iter().filter(|l| l.takes_metrics()) {
         if listener.is_udp() {
             drain(&relay.inputs, listener);
         } else if !listener.passed {

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use super::amend;
 use super::relay::{Relay, lock};
 use super::report;
-use crate::admin::charts::Charts;
 use crate::admin::access::Access;
+use crate::admin::charts::Charts;
 use crate::admin::desk::{self, Desk, Outcome, Refusal, TableView};
 use crate::admin::http::{Guard, Reach, Socket, router, serve};
 use crate::admin::view::View;
@@ -33,10 +33,10 @@ pub(super) struct Web {
 
 impl Web {
     /// Serves nothing yet; later, those who may.
-    pub fn new(access: Access) -> Web {
+    pub fn new(access: Arc<Access>) -> Web {
         Web {
             running: Mutex::default(),
-            access: Arc::new(access),
+            access,
         }
     }
 
@@ -112,6 +112,10 @@ impl Desk for Asked {
 
     fn is_serving(&self) -> bool {
         self.0.serving.load(Ordering::SeqCst)
+    }
+
+    fn may_change(&self) -> bool {
+        self.0.amending.may()
     }
 
     fn table(&self) -> TableView {

@@ -7,7 +7,7 @@ use super::edit::{Given, flag, insert, put_first, string, strings};
 use super::machine::Machine;
 use super::routes;
 use crate::config::read::Report;
-use crate::spec::{PATTERNS, Word, nearest, split};
+use crate::spec::{PATTERNS, Word, at_two_blanks, nearest, split};
 
 /// One of them, with the machine's name in it.
 pub(in crate::config) struct Command {
@@ -222,44 +222,9 @@ fn route<'d>(report: &mut Report, text: &str, at: usize) -> Result<Table<'d>, St
     Ok(table)
 }
 
-/// The parts of a text between two blanks or more, outside of quotes; the first is there, if empty.
-fn at_two_blanks(text: &str) -> Vec<&str> {
-    let (mut parts, mut start, mut blanks, mut quoted) = (Vec::new(), 0, 0, false);
-    for (at, c) in text.char_indices() {
-        if c == '"' {
-            quoted = !quoted;
-        }
-        if c.is_whitespace() && !quoted {
-            blanks += 1;
-            continue;
-        }
-        if blanks >= 2 {
-            parts.push(text[start..at].trim());
-            start = at;
-        }
-        blanks = 0;
-    }
-    parts.push(text[start..].trim());
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn two_blanks_part_destinations() {
-        let text = "sendAllMatch a sub==  h:1 spool=true  h:2 regex=\"a  b\"";
-        let parts = [
-            "sendAllMatch a sub==",
-            "h:1 spool=true",
-            "h:2 regex=\"a  b\"",
-        ];
-        assert_eq!(at_two_blanks(text), parts);
-        assert_eq!(at_two_blanks("a b"), ["a b"]);
-        assert_eq!(at_two_blanks(""), [""]);
-        assert_eq!(at_two_blanks("  a"), ["", "a"]);
-    }
 
     #[test]
     fn a_word_with_another_key_is_plain() {

@@ -9,11 +9,12 @@ use super::{Machine, duration, longest};
 use crate::config::read::Report;
 
 /// Which of Baton's lists an address goes to, and over what.
-const LISTENERS: [(&str, &str, &[&str]); 3] = [
+const LISTENERS: [(&str, &str, &[&str]); 4] = [
     ("listen_addr", "line", &["tcp", "udp"]),
     // carbon-relay-ng binds this one over UDP too, though a frame is longer than a datagram.
     ("pickle_addr", "pickle", &["tcp"]),
     ("http_addr", "http", &["tcp"]),
+    ("admin_addr", "telnet", &["tcp"]),
 ];
 
 pub(super) fn translate(report: &mut Report, root: &mut DeTable, machine: &Machine) {
@@ -28,7 +29,7 @@ pub(super) fn translate(report: &mut Report, root: &mut DeTable, machine: &Machi
             continue;
         };
         let addresses = match kind {
-            "http" => for_this_machine(report, root, &given, addresses),
+            "http" | "telnet" => for_this_machine(report, root, &given, addresses),
             _ => addresses,
         };
         let listeners = addresses.iter().flat_map(|address| {
@@ -42,7 +43,7 @@ pub(super) fn translate(report: &mut Report, root: &mut DeTable, machine: &Machi
     idle_timeout(report, root);
 }
 
-/// Its pages are open to everybody. Here they can change the relay, so that unless `[admin]` says who may, those of this
+/// Its pages and commands are open to everybody. Here they can change the relay, so that unless `[admin]` says who may, those of this
 /// machine have them alone: a config that was good before is no reason not to start.
 fn for_this_machine(
     report: &mut Report,

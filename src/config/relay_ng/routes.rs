@@ -3,10 +3,9 @@
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::destinations;
 use super::edit::{Given, insert, list, respell, string, strings, tables};
 use crate::config::read::{Report, Value};
-use crate::spec::PATTERNS;
+use crate::spec::{PATTERNS, destination_of_relay_ng};
 
 /// Types of routes to services that speak no Graphite.
 const CLOUD: &[&str] = &["grafanaNet", "kafkaMdm", "pubsub", "cloudWatch"];
@@ -117,7 +116,7 @@ fn strings_of(report: &mut Report, route: &mut DeTable) {
 
 /// A destination string in Baton's words; what can't be read is told, and stays.
 pub(super) fn destination(report: &mut Report, key: &str, at: usize, text: &str) -> String {
-    match destinations::translate(text) {
+    match destination_of_relay_ng(text) {
         Ok(translated) => {
             for warning in translated.warnings {
                 report.warn(Some(at), key, warning);

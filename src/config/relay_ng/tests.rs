@@ -78,7 +78,7 @@ fn its_example_means_the_same_here() {
             ("max_procs", "not needed"),
             ("pid_file", "not needed"),
             ("bad_metrics_max_age", "not needed"),
-            ("admin_addr", "no telnet port"),
+            ("admin_addr", "served on 127.0.0.1:2004 alone"),
             ("pickle_read_timeout", "the longer one: 5m"),
             ("aggregation.cache", "not needed"),
             ("init.cmds", "cache is not needed"),

@@ -23,6 +23,7 @@ fn relay() -> (Arc<Relay>, Link) {
         access: Access::for_nobody(&config.admin),
         config,
         kept: Default::default(),
+        sessions: true,
         ledger: Arc::new(Ledger::open(memory.as_fd()).unwrap()),
     };
     let relay = assemble::assemble(begun, &mut Offered::default(), Handle::current(), 1);

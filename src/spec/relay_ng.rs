@@ -1,6 +1,6 @@
-//! Its destination strings.
+//! Destination strings of carbon-relay-ng, in files and in commands.
 
-use crate::spec::{Word, quoted, split};
+use super::words::{Word, quoted, split};
 
 /// Options of its buffers and of the files it spools to: Baton's queue and spool have their own.
 const NOT_NEEDED: &[&str] = &[
@@ -15,13 +15,20 @@ const NOT_NEEDED: &[&str] = &[
 ];
 
 /// A destination string in Baton's words, and what there is to say about it.
-pub(super) struct Translated {
-    pub(super) text: String,
-    pub(super) warnings: Vec<String>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Translated {
+    /// As [`Destination::parse`](super::Destination::parse) reads it.
+    pub text: String,
+    /// What can be run and is most likely not meant.
+    pub warnings: Vec<String>,
 }
 
-/// Translates one; an error says what can't be read.
-pub(super) fn translate(text: &str) -> Result<Translated, String> {
+/// Translates one: `spool` becomes `full`, `pickle` is a flag as Go reads it, and what is about its buffers goes. A string that
+/// is Baton's own stays what it is.
+///
+/// # Errors
+/// What can't be read.
+pub fn destination_of_relay_ng(text: &str) -> Result<Translated, String> {
     let mut options = Vec::new();
     let (mut address, mut without) = (String::new(), Vec::new());
     let mut warnings = Vec::new();
@@ -110,11 +117,11 @@ mod tests {
                 2,
             ),
         ] {
-            let translated = translate(text).unwrap();
+            let translated = destination_of_relay_ng(text).unwrap();
             assert_eq!(translated.text, expected);
             assert_eq!(translated.warnings.len(), warned, "{text}");
         }
-        assert!(translate("h:1 spool=yes").is_err());
-        assert!(translate("h:1 regex=\"a").is_err());
+        assert!(destination_of_relay_ng("h:1 spool=yes").is_err());
+        assert!(destination_of_relay_ng("h:1 regex=\"a").is_err());
     }
 }

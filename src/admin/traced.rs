@@ -6,7 +6,7 @@ use crate::pipeline::trace::{Outcome, Routed, Trace};
 const WIDTH: usize = 14;
 
 /// The metric, and indented what becomes of it.
-pub(super) fn for_people(trace: &Trace) -> String {
+pub fn for_people(trace: &Trace) -> String {
     let mut text = format!("{}\n", trace.input);
     let mut say = |what: &str, of: &str| {
         text += format!("  {what:WIDTH$}{of}").trim_end();

@@ -1,0 +1,363 @@
+//! Commands that change the table. Their words are carbon-relay-ng's where it has such a command.
+
+use serde_json::{Map, Value};
+
+use super::{Wanted, Wish, first_word, words};
+use crate::amend::{Backlog, Change, Form, Place};
+use crate::config::RuleKind;
+use crate::spec::{
+    Aggregation, CHOICE, OPTIONS, PATTERNS, Rewriter, Word, at_two_blanks, destination_of_relay_ng,
+    nearest, one_of, split,
+};
+
+/// Reads what is behind the name of a command; `None`: this one changes nothing.
+pub(super) fn read(name: &str, rest: &str) -> Result<Option<Wish>, String> {
+    let mut backlog = None;
+    let what = match name {
+        "addBlock" | "addBlack" => add(
+            RuleKind::Blocklist,
+            Form::Json(one("rule", some(rest, BLOCK)?)),
+        ),
+        "delBlock" | "delBlack" => remove(
+            RuleKind::Blocklist,
+            some(rest, "<kind> <pattern> or its number")?,
+        ),
+        "addRewriter" => add(
+            RuleKind::Rewriter,
+            Form::Toml(Rewriter::parse(rest)?.to_toml()),
+        ),
+        "delRewriter" => remove(
+            RuleKind::Rewriter,
+            &rewriter(some(rest, "<old> <new> <max> or its number")?),
+        ),
+        "addAgg" => add(
+            RuleKind::Aggregation,
+            Form::Toml(Aggregation::parse(rest)?.0.to_toml()),
+        ),
+        "delAgg" => remove(
+            RuleKind::Aggregation,
+            &aggregation(some(rest, "the text of one, or its number")?),
+        ),
+        "addRoute" => add_route(rest)?,
+        "modRoute" => edit_route(rest)?,
+        "moveRoute" => move_route(rest)?,
+        "delRoute" => remove_route(rest, &mut backlog)?,
+        "addDest" => add_destination(rest)?,
+        "modDest" => edit_destination(rest)?,
+        "delDest" => remove_destination(rest, &mut backlog)?,
+        "route" => match first_word(rest) {
+            ("add", rest) => simple_route(rest)?,
+            ("del", rest) => remove_route(rest, &mut backlog)?,
+            ("patt", rest) => pattern(rest)?,
+            _ => return Ok(None),
+        },
+        "undo" => undo(rest)?,
+        "reset" => reset(rest)?,
+        _ => return Ok(None),
+    };
+    Ok(Some(Wish {
+        what,
+        backlog,
+        volatile: false,
+        dry_run: false,
+        text: String::new(),
+    }))
+}
+
+const BLOCK: &str = "<prefix|notPrefix|sub|notSub|regex|notRegex> <pattern>";
+
+fn some<'t>(rest: &'t str, expected: &str) -> Result<&'t str, String> {
+    match rest {
+        "" => Err(format!("expected {expected}")),
+        rest => Ok(rest),
+    }
+}
+
+fn one(key: &str, value: &str) -> Map<String, Value> {
+    Map::from_iter([(key.to_owned(), Value::from(value))])
+}
+
+fn add(kind: RuleKind, rule: Form) -> Wanted {
+    let place = Place::Last;
+    Wanted::Change(Change::Add { kind, rule, place })
+}
+
+fn remove(kind: RuleKind, which: &str) -> Wanted {
+    let which = which.to_owned();
+    Wanted::RemoveOne { kind, which }
+}
+
+/// Its text as the table has it, if this is one.
+fn rewriter(text: &str) -> String {
+    Rewriter::parse(text).map_or_else(|_| text.to_owned(), |rule| rule.to_string())
+}
+
+fn aggregation(text: &str) -> String {
+    Aggregation::parse(text).map_or_else(|_| text.to_owned(), |(rule, _)| rule.to_string())
+}
+
+/// `<key> [pattern] <addr>`
+fn simple_route(rest: &str) -> Result<Wanted, String> {
+    let words = words(rest)?;
+    let (key, pattern, address) = match &words[..] {
+        [key, address] => (key, None, address),
+        [key, pattern, address] => (key, Some(pattern), address),
+        words => {
+            return Err(format!(
+                "expected <key> [pattern] <addr>, found {} words",
+                words.len()
+            ));
+        }
+    };
+    let mut keys = one("key", key);
+    keys.insert("type".to_owned(), "sendAllMatch".into());
+    if let Some(pattern) = pattern.filter(|pattern| !pattern.is_empty()) {
+        keys.insert("regex".to_owned(), pattern[..].into());
+    }
+    // A blank in the address would begin an option.
+    keys.insert(
+        "destinations".to_owned(),
+        vec![crate::spec::quoted(address).into_owned()].into(),
+    );
+    Ok(add(RuleKind::Route, Form::Json(keys)))
+}
+
+/// `<key> [pattern]`: all names that it matches; without one, all names.
+fn pattern(rest: &str) -> Result<Wanted, String> {
+    let words = words(rest)?;
+    let (key, pattern) = match &words[..] {
+        [key] => (key, ""),
+        [key, pattern] => (key, &pattern[..]),
+        words => {
+            return Err(format!(
+                "expected <key> [pattern], found {} words",
+                words.len()
+            ));
+        }
+    };
+    let patch = match pattern {
+        "" => PATTERNS
+            .iter()
+            .map(|key| ((*key).to_owned(), Value::Null))
+            .collect(),
+        pattern => one("regex", pattern),
+    };
+    Ok(edit(key, patch))
+}
+
+fn edit(key: &str, patch: Map<String, Value>) -> Wanted {
+    let (kind, key) = (RuleKind::Route, key.to_owned());
+    Wanted::Change(Change::Edit { kind, key, patch })
+}
+
+/// `<type> <key> [options]  <destination>  <destination> …`
+fn add_route(rest: &str) -> Result<Wanted, String> {
+    let parts = at_two_blanks(rest);
+    let (head, destinations) = parts.split_first().ok_or("expected a route")?;
+    let head = words(head)?;
+    let ([kind, key, options @ ..], [_, ..]) = (&head[..], destinations) else {
+        return Err(
+            "expected <type> <key> [options], then two blanks before each destination".to_owned(),
+        );
+    };
+    let mut keys = route_options(options)?;
+    keys.insert("type".to_owned(), kind[..].into());
+    keys.insert("key".to_owned(), key[..].into());
+    let texts = destinations.iter().map(|text| destination(text));
+    keys.insert(
+        "destinations".to_owned(),
+        texts.collect::<Result<Vec<_>, _>>()?.into(),
+    );
+    Ok(add(RuleKind::Route, Form::Json(keys)))
+}
+
+fn destination(text: &str) -> Result<String, String> {
+    destination_of_relay_ng(text).map(|translated| translated.text)
+}
+
+/// `key=value` words of a route; an empty value is the default.
+fn route_options(words: &[String]) -> Result<Map<String, Value>, String> {
+    let known = [&["type", "key"], PATTERNS, CHOICE].concat();
+    let mut keys = Map::new();
+    for word in words {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        if !known.contains(&key) || !word.contains('=') {
+            return Err(unknown_option(key, &known));
+        }
+        let value = match key {
+            _ if value.is_empty() => Value::Null,
+            "replication" => value
+                .parse::<u64>()
+                .map_or_else(|_| value.into(), Value::from),
+            "hash_tags" | "dynamic" => value
+                .parse::<bool>()
+                .map_or_else(|_| value.into(), Value::from),
+            _ => value.into(),
+        };
+        if keys.insert(key.to_owned(), value).is_some() {
+            return Err(format!("{key}: given twice"));
+        }
+    }
+    Ok(keys)
+}
+
+fn unknown_option(key: &str, known: &[&str]) -> String {
+    match nearest(key, known) {
+        Some(near) => format!("{key}: unknown option: did you mean {near}=…?"),
+        None => format!("expected {}=…, found {key:?}", known.join("=…, ")),
+    }
+}
+
+/// `<key> <option>=<value> …`
+fn edit_route(rest: &str) -> Result<Wanted, String> {
+    match &words(rest)?[..] {
+        [key, options @ ..] if !options.is_empty() => Ok(edit(key, route_options(options)?)),
+        _ => Err("expected <key> <option>=<value> …; without a value: the default".to_owned()),
+    }
+}
+
+/// `<key> first|last|before KEY|after KEY`
+fn move_route(rest: &str) -> Result<Wanted, String> {
+    let words = words(rest)?;
+    let words: Vec<&str> = words.iter().map(|word| &word[..]).collect();
+    let (key, place) = match words[..] {
+        [key, "first"] => (key, Place::First),
+        [key, "last"] => (key, Place::Last),
+        [key, "before", other] => (key, Place::Before(other.to_owned())),
+        [key, "after", other] => (key, Place::After(other.to_owned())),
+        _ => return Err("expected <key> first, last, before <key> or after <key>".to_owned()),
+    };
+    let (kind, key) = (RuleKind::Route, key.to_owned());
+    Ok(Wanted::Change(Change::Move { kind, key, place }))
+}
+
+/// The last word, if there is one more than there must be.
+fn backlog_of(word: Option<&String>) -> Result<Option<Backlog>, String> {
+    let Some(word) = word else { return Ok(None) };
+    let found = Backlog::WORDS.iter().find(|(name, _)| name == word);
+    match found {
+        Some((_, backlog)) => Ok(Some(*backlog)),
+        None => Err(one_of(&Backlog::WORDS.map(|(name, _)| name), word)),
+    }
+}
+
+/// `<key> [backlog]`
+fn remove_route(rest: &str, backlog: &mut Option<Backlog>) -> Result<Wanted, String> {
+    let words = words(rest)?;
+    let ([key] | [key, _]) = &words[..] else {
+        return Err(format!(
+            "expected <key> [drain|discard|keep], found {} words",
+            words.len()
+        ));
+    };
+    *backlog = backlog_of(words.get(1))?;
+    let (kind, key) = (RuleKind::Route, key.to_owned());
+    Ok(Wanted::Change(Change::Remove { kind, key }))
+}
+
+/// `<key> <destination string>`
+fn add_destination(rest: &str) -> Result<Wanted, String> {
+    let (route, text) = first_word(rest);
+    if route.is_empty() || text.is_empty() {
+        return Err("expected <key> <host:port> [option=value …]".to_owned());
+    }
+    Ok(Wanted::Change(Change::AddDestination {
+        route: route.to_owned(),
+        destination: destination(text)?,
+    }))
+}
+
+/// `<key> <id, address or number> [backlog]`
+fn remove_destination(rest: &str, backlog: &mut Option<Backlog>) -> Result<Wanted, String> {
+    let words = words(rest)?;
+    let ([route, which] | [route, which, _]) = &words[..] else {
+        return Err(
+            "expected <key> <id, address or number of the destination> [drain|discard|keep]"
+                .to_owned(),
+        );
+    };
+    *backlog = backlog_of(words.get(2))?;
+    Ok(Wanted::Change(Change::RemoveDestination {
+        route: route.clone(),
+        destination: which.clone(),
+    }))
+}
+
+/// `<key> <id, address or number> addr=… option=…`; an empty value is the default.
+fn edit_destination(rest: &str) -> Result<Wanted, String> {
+    let (route, rest) = first_word(rest);
+    let words = words(rest)?;
+    let Some((which, given)) = words.split_first().filter(|(_, given)| !given.is_empty()) else {
+        return Err(
+            "expected <key> <id, address or number of the destination> addr=… <option>=<value> …"
+                .to_owned(),
+        );
+    };
+    let known = [&["addr", "address"], OPTIONS].concat();
+    let mut options: Vec<(String, Option<String>)> = Vec::new();
+    for word in given {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        let in_our_words = match value {
+            "" if key == "spool" => vec![("full".to_owned(), None)],
+            "" => vec![(key.to_owned(), None)],
+            value if ["addr", "address"].contains(&key) => {
+                vec![("address".to_owned(), Some(value.to_owned()))]
+            }
+            value => translated(key, value)?,
+        };
+        for (key, value) in in_our_words {
+            if !known.contains(&&key[..]) || !word.contains('=') {
+                return Err(unknown_option(&key, &known));
+            }
+            if options.iter().any(|(other, _)| *other == key) {
+                return Err(format!("{key}: given twice"));
+            }
+            options.push((key, value));
+        }
+    }
+    Ok(Wanted::Change(Change::EditDestination {
+        route: route.to_owned(),
+        destination: which.clone(),
+        options,
+    }))
+}
+
+/// An option of carbon-relay-ng's in Baton's words; `pickle=false` stays one.
+fn translated(key: &str, value: &str) -> Result<Vec<(String, Option<String>)>, String> {
+    if key != "spool" {
+        return Ok(vec![(key.to_owned(), Some(value.to_owned()))]);
+    }
+    let text = destination(&format!("- {key}={}", crate::spec::quoted(value)))?;
+    let options = split(&text)?.into_iter().filter_map(|word| match word {
+        Word::Option { key, value } => Some((key, Some(value))),
+        Word::Plain(_) => None,
+    });
+    Ok(options.collect())
+}
+
+fn undo(rest: &str) -> Result<Wanted, String> {
+    let number = rest.parse();
+    number.map(Wanted::Undo).map_err(|_| {
+        format!("undo: expected the number of a change, as history tells it, found {rest:?}")
+    })
+}
+
+/// `[kind [key]]`
+fn reset(rest: &str) -> Result<Wanted, String> {
+    let (kind, key) = first_word(rest);
+    let kind = match kind {
+        "" => None,
+        kind => Some(
+            kind.parse::<RuleKind>()
+                .map_err(|error| format!("reset: {error}"))?,
+        ),
+    };
+    // The texts of rules have blanks.
+    let key = match (kind, key) {
+        (_, "") => None,
+        (Some(RuleKind::Rewriter), text) => Some(rewriter(text)),
+        (Some(RuleKind::Aggregation), text) => Some(aggregation(text)),
+        (_, text) => Some(text.to_owned()),
+    };
+    Ok(Wanted::Change(Change::Reset { kind, key }))
+}
