@@ -16,6 +16,7 @@ mod rules;
 mod run;
 mod spool;
 mod status;
+mod top;
 mod trace;
 
 use std::path::{Path, PathBuf};
@@ -76,6 +77,8 @@ enum Command {
     Aggregation(rules::Args<rules::NewAggregation>),
     /// Show what was changed while it ran, and undo it
     History(history::Args),
+    /// Show what flows, live in the terminal: destinations, inputs, what is rejected and dropped
+    Top(top::Args),
     /// Restart a private instance under load, and count every line
     Drill(drill::Args),
     /// Print a script that completes commands in a shell
@@ -145,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::Rewriter(args) => rules::run(&args),
         Command::Aggregation(args) => rules::run(&args),
         Command::History(args) => history::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Completions(args) => papers::completions(&args),
         Command::Man(args) => papers::man(&args),
         Command::Drill(args) => drill::run(&args),

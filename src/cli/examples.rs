@@ -116,6 +116,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("history undo", &["baton history undo 12 --dry-run"]),
     (
+        "top",
+        &["baton top", "baton top --once --sort spool --filter store"],
+    ),
+    (
         "completions",
         &["baton completions bash > /usr/share/bash-completion/completions/baton"],
     ),

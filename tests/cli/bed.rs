@@ -59,7 +59,9 @@ impl Bed {
     pub fn routes(&self) -> Vec<String> {
         let list = self.json(&["route", "list"]);
         let rules = list["rules"].as_array().unwrap().iter();
-        rules.map(|rule| rule["key"].as_str().unwrap().to_owned()).collect()
+        rules
+            .map(|rule| rule["key"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// The same, as typed on a terminal, which `script` makes. Returns whether it did, and what is shown.
@@ -79,7 +81,12 @@ impl Bed {
         let mut keys = child.stdin.take().unwrap();
         keys.write_all(typed.as_bytes()).unwrap();
         let mut shown = Vec::new();
-        child.stdout.take().unwrap().read_to_end(&mut shown).unwrap();
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_end(&mut shown)
+            .unwrap();
         let shown = String::from_utf8_lossy(&shown).into_owned();
         (child.wait().unwrap().success(), shown)
     }
@@ -89,12 +96,24 @@ impl Bed {
         let [port] = free_ports().unwrap();
         let address = format!("127.0.0.1:{port}");
         self.done(&[
-            "route", "add", "slow", "--prefix", "s.", &address, "id=slow", "reconnect=100ms",
+            "route",
+            "add",
+            "slow",
+            "--prefix",
+            "s.",
+            &address,
+            "id=slow",
+            "reconnect=100ms",
         ]);
-        let text: String = (0..lines).map(|n| format!("s.{n} {n} 1790000000\n")).collect();
+        let text: String = (0..lines)
+            .map(|n| format!("s.{n} {n} 1790000000\n"))
+            .collect();
         self.relay.send(text);
         let given = |s: &baton::drill::Status| s.of_destination("slow", "given") == Some(lines);
-        self.relay.instance.wait_status("the lines", LIMIT, given).unwrap();
+        self.relay
+            .instance
+            .wait_status("the lines", LIMIT, given)
+            .unwrap();
     }
 }
 

@@ -9,32 +9,75 @@ use crate::relay::wait_for;
 fn a_route_comes_is_seen_edited_moved_and_goes() {
     let mut bed = Bed::start();
     let added = bed.done(&[
-        "route", "add", "new", "--prefix", "new.", "--not-sub", "x y", "--first", "file:new", "id=new", "flush=1ms",
+        "route",
+        "add",
+        "new",
+        "--prefix",
+        "new.",
+        "--not-sub",
+        "x y",
+        "--first",
+        "file:new",
+        "id=new",
+        "flush=1ms",
     ]);
     assert!(added.contains("route new added\n"), "{added}");
     assert!(added.contains("baton history undo 1"), "{added}");
     assert_eq!(bed.routes(), ["new", "all"]);
     bed.relay.send(b"new.a 1 1790000000\n");
-    wait_for("the file", || bed.relay.file("new") == ["new.a 1 1790000000"]);
+    wait_for("the file", || {
+        bed.relay.file("new") == ["new.a 1 1790000000"]
+    });
     let list = bed.done(&["route", "list"]);
     let own = list.lines().nth(1).unwrap();
     assert!(list.starts_with("KEY  TYPE"), "{list}");
-    for cell in ["new ", "sendAllMatch", "1/1 up", "added", "prefix=new. notSub=x y"] {
+    for cell in [
+        "new ",
+        "sendAllMatch",
+        "1/1 up",
+        "added",
+        "prefix=new. notSub=x y",
+    ] {
         assert!(own.contains(cell), "{cell:?}: {own}");
     }
-    let changed = bed.done(&["route", "edit", "new", "--set", "prefix=n.", "--unset", "notSub"]);
+    let changed = bed.done(&[
+        "route",
+        "edit",
+        "new",
+        "--set",
+        "prefix=n.",
+        "--unset",
+        "notSub",
+    ]);
     assert!(changed.contains("route new changed"), "{changed}");
     let rule = bed.json(&["route", "show", "new"]);
     assert_eq!(rule["spec"]["prefix"], "n.");
     assert_eq!(rule["spec"].get("notSub"), None);
     let shown = bed.done(&["route", "show", "new"]);
     let version = rule["version"].as_str().unwrap();
-    assert!(shown.starts_with(&format!("# origin added; version {version}\n[[route]]\n")), "{shown}");
-    assert!(bed.done(&["route", "move", "new", "--last"]).contains("route new moved"));
+    assert!(
+        shown.starts_with(&format!("# origin added; version {version}\n[[route]]\n")),
+        "{shown}"
+    );
+    assert!(
+        bed.done(&["route", "move", "new", "--last"])
+            .contains("route new moved")
+    );
     assert_eq!(bed.routes(), ["all", "new"]);
-    bed.done(&["route", "move", "new", "--before", "all", "--if-version", &version_of(&bed)]);
+    bed.done(&[
+        "route",
+        "move",
+        "new",
+        "--before",
+        "all",
+        "--if-version",
+        &version_of(&bed),
+    ]);
     assert_eq!(bed.routes(), ["new", "all"]);
-    assert!(bed.done(&["route", "del", "new"]).contains("route new removed"));
+    assert!(
+        bed.done(&["route", "del", "new"])
+            .contains("route new removed")
+    );
     assert_eq!(bed.routes(), ["all"]);
     bed.relay.check_books();
 }
@@ -50,10 +93,25 @@ fn each_kind_of_rule_is_changed_and_does_what_it_says() {
     bed.done(&["blocklist", "add", "prefix", "junk."]);
     bed.done(&["rewriter", "add", r"/^a\.(.*)/", "b.${1}"]);
     bed.done(&[
-        "aggregation", "add", "sum", "all.$1", "--regex", r"^x\.[^.]+\.(.*)", "--interval", "1", "--wait", "2s", "--drop-raw",
+        "aggregation",
+        "add",
+        "sum",
+        "all.$1",
+        "--regex",
+        r"^x\.[^.]+\.(.*)",
+        "--interval",
+        "1",
+        "--wait",
+        "2s",
+        "--drop-raw",
     ]);
-    bed.relay.send(b"junk.a 1 1790000000\na.b 1 1790000000\nx.h.m 1 1790000000\n");
-    wait_for("the file", || bed.relay.file("out").contains(&"b.b 1 1790000000".to_owned()));
+    bed.relay
+        .send(b"junk.a 1 1790000000\na.b 1 1790000000\nx.h.m 1 1790000000\n");
+    wait_for("the file", || {
+        bed.relay
+            .file("out")
+            .contains(&"b.b 1 1790000000".to_owned())
+    });
     assert_eq!(bed.relay.file("out"), ["b.b 1 1790000000"]);
     for (kind, said) in [
         ("blocklist", "1  added   prefix junk."),
@@ -63,11 +121,22 @@ fn each_kind_of_rule_is_changed_and_does_what_it_says() {
         let list = bed.done(&[kind, "list"]);
         assert!(list.contains(said), "{kind}: {list}");
         assert!(bed.done(&[kind, "show", "1"]).contains("# origin added"));
-        assert_eq!(bed.json(&[kind, "list"])["rules"].as_array().unwrap().len(), 1);
+        assert_eq!(
+            bed.json(&[kind, "list"])["rules"].as_array().unwrap().len(),
+            1
+        );
     }
     bed.done(&["rewriter", "edit", "1", "--set", "max=1"]);
     assert_eq!(bed.json(&["rewriter", "show", "1"])["spec"]["max"], 1);
-    bed.done(&["aggregation", "edit", "1", "--set", "wait=5", "--set", "dropRaw=false"]);
+    bed.done(&[
+        "aggregation",
+        "edit",
+        "1",
+        "--set",
+        "wait=5",
+        "--set",
+        "dropRaw=false",
+    ]);
     bed.done(&["blocklist", "edit", "prefix junk.", "--set", "rule=sub 1"]);
     bed.done(&["blocklist", "add", "sub 2", "--first"]);
     bed.done(&["blocklist", "move", "2", "--first"]);
@@ -84,19 +153,56 @@ fn each_kind_of_rule_is_changed_and_does_what_it_says() {
 #[test]
 fn destinations_are_added_edited_and_removed() {
     let bed = Bed::start();
-    bed.done(&["destination", "add", "all", "file:more", "id=more", "flush=1ms"]);
+    bed.done(&[
+        "destination",
+        "add",
+        "all",
+        "file:more",
+        "id=more",
+        "flush=1ms",
+    ]);
     bed.relay.send(b"a 1 1790000000\n");
     wait_for("the file", || bed.relay.file("more").len() == 1);
     let list = bed.done(&["destination", "list"]);
-    assert!(list.lines().nth(2).unwrap().starts_with("all    more "), "{list}");
-    assert_eq!(bed.json(&["destination", "list", "all"]).as_array().unwrap().len(), 2);
-    bed.done(&["destination", "edit", "more", "address=file:other", "queue=2MiB", "--unset", "flush"]);
+    assert!(
+        list.lines().nth(2).unwrap().starts_with("all    more "),
+        "{list}"
+    );
+    assert_eq!(
+        bed.json(&["destination", "list", "all"])
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    bed.done(&[
+        "destination",
+        "edit",
+        "more",
+        "address=file:other",
+        "queue=2MiB",
+        "--unset",
+        "flush",
+    ]);
     let rule = bed.json(&["route", "show", "all"]);
     let text = rule["spec"]["destinations"][1].as_str().unwrap().to_owned();
-    assert!(text.contains("other") && text.contains("queue=2MiB") && !text.contains("flush"), "{text}");
+    assert!(
+        text.contains("other") && text.contains("queue=2MiB") && !text.contains("flush"),
+        "{text}"
+    );
     // By its number, too.
-    bed.done(&["destination", "del", "1", "--route", "all", "--backlog", "drain"]);
-    wait_for("it has gone", || bed.json(&["destination", "list"]).as_array().unwrap().len() == 1);
+    bed.done(&[
+        "destination",
+        "del",
+        "1",
+        "--route",
+        "all",
+        "--backlog",
+        "drain",
+    ]);
+    wait_for("it has gone", || {
+        bed.json(&["destination", "list"]).as_array().unwrap().len() == 1
+    });
     bed.relay.check_books();
 }
 
@@ -111,9 +217,15 @@ fn what_was_changed_is_in_the_history_and_undone() {
     assert_eq!(history[0]["id"], 2);
     assert_eq!(history[0]["via"], "cli");
     let text = bed.done(&["history", "--before", "2"]);
-    assert!(text.contains("add blocklist") && text.lines().count() == 2, "{text}");
+    assert!(
+        text.contains("add blocklist") && text.lines().count() == 2,
+        "{text}"
+    );
     let dry = bed.done(&["history", "undo", "1", "--dry-run"]);
-    assert!(dry.contains("@@ blocklist prefix a., removed @@\n-blocklist"), "{dry}");
+    assert!(
+        dry.contains("@@ blocklist prefix a., removed @@\n-blocklist"),
+        "{dry}"
+    );
     bed.done(&["history", "undo", "1"]);
     let keys = bed.json(&["blocklist", "list"]);
     assert_eq!(keys["rules"][0]["key"], "prefix b.");
@@ -138,15 +250,30 @@ fn the_config_in_force_is_compared_with_the_file_and_reset() {
     let json = bed.json(&["config", "diff"]);
     assert_eq!(json["differences"].as_array().unwrap().len(), 2);
     let dry = bed.done(&["config", "reset", "route", "--dry-run"]);
-    assert!(dry.contains("-prefix = \"a.\"") && !dry.contains("blocklist"), "{dry}");
+    assert!(
+        dry.contains("-prefix = \"a.\"") && !dry.contains("blocklist"),
+        "{dry}"
+    );
     bed.done(&["config", "reset", "route", "all"]);
-    assert_eq!(bed.json(&["config", "diff"])["differences"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        bed.json(&["config", "diff"])["differences"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
     bed.done(&["config", "reset"]);
     assert_eq!(bed.done(&["config", "diff"]), "");
     bed.done(&["route", "add", "x", "file:x"]);
     bed.done(&["route", "del", "all"]);
-    assert!(bed.done(&["route", "list"]).contains("removed, though the file has it: all"));
-    assert!(bed.done(&["config", "diff"]).contains("@@ route all, removed @@\n-[[route]]"));
+    assert!(
+        bed.done(&["route", "list"])
+            .contains("removed, though the file has it: all")
+    );
+    assert!(
+        bed.done(&["config", "diff"])
+            .contains("@@ route all, removed @@\n-[[route]]")
+    );
 }
 
 #[test]
@@ -173,15 +300,27 @@ fn what_is_exported_is_what_is_in_force() {
 fn a_dry_run_shows_and_changes_nothing_and_volatile_ends_with_the_worker() {
     let mut bed = Bed::start();
     let dry = bed.done(&["blocklist", "add", "prefix a.", "--dry-run"]);
-    assert_eq!(dry, "@@ blocklist prefix a., new @@\n+blocklist = [\"prefix a.\"]\n");
+    assert_eq!(
+        dry,
+        "@@ blocklist prefix a., new @@\n+blocklist = [\"prefix a.\"]\n"
+    );
     let dry = bed.json(&["blocklist", "add", "prefix a.", "--dry-run"]);
-    assert_eq!((&dry["id"], &dry["differences"][0]["before"]), (&Value::Null, &Value::Null));
-    assert!(bed.done(&["blocklist", "list"]).contains("there is no blocklist rule"));
+    assert_eq!(
+        (&dry["id"], &dry["differences"][0]["before"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert!(
+        bed.done(&["blocklist", "list"])
+            .contains("there is no blocklist rule")
+    );
     let said = bed.done(&["blocklist", "add", "prefix a.", "--volatile"]);
     assert!(said.contains("until the next restart"), "{said}");
     assert!(bed.done(&["blocklist", "list"]).contains("added, volatile"));
     bed.relay.instance.reload().unwrap();
-    assert!(bed.done(&["blocklist", "list"]).contains("there is no blocklist rule"));
+    assert!(
+        bed.done(&["blocklist", "list"])
+            .contains("there is no blocklist rule")
+    );
 }
 
 #[test]
@@ -190,7 +329,15 @@ fn a_change_as_json_has_its_number_and_version() {
     let made = bed.json(&["route", "add", "a/b c", "file:x"]);
     assert_eq!(made["id"], 1);
     let version = made["version"].as_str().unwrap();
-    let made = bed.json(&["route", "edit", "a/b c", "--set", "prefix=1", "--if-version", version]);
+    let made = bed.json(&[
+        "route",
+        "edit",
+        "a/b c",
+        "--set",
+        "prefix=1",
+        "--if-version",
+        version,
+    ]);
     assert_eq!(made["differences"][0]["key"], "a/b c");
     bed.json(&["route", "del", "a/b c"]);
     assert_eq!(bed.routes(), ["all"]);
@@ -204,7 +351,9 @@ fn a_change_waits_for_the_end_of_a_restart() {
         let changes = scope.spawn(move || {
             for n in 0..30 {
                 let rule = format!("prefix x{n}.");
-                let output = crate::bed::command(&folder, &["blocklist", "add", &rule]).output().unwrap();
+                let output = crate::bed::command(&folder, &["blocklist", "add", &rule])
+                    .output()
+                    .unwrap();
                 // What was under way when the worker changed may be asked again, and says so.
                 assert!(matches!(output.status.code(), Some(0 | 75)), "{output:?}");
             }
