@@ -75,12 +75,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     // The first answer says whether there is anything to see, while errors can still be read.
     let first = look(&api)?;
+    let ends = screen::ends()?;
     let (send, answers) = sync_channel(1);
     let every = args.interval;
     std::thread::spawn(move || keep_looking(&api, every, &send));
     let mut model = Model::new(args.sort, args.filter.clone());
     model.take(Ok(first));
-    screen::show(model, &answers)?;
+    screen::show(model, &answers, &ends)?;
     Ok(ExitCode::SUCCESS)
 }
 

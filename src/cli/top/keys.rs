@@ -13,6 +13,8 @@ pub struct Place {
     pub top: usize,
     /// How many are.
     pub rows: usize,
+    /// All of it is drawn anew: something else has written on the screen.
+    pub redraw: bool,
     /// The filter is being typed.
     pub typing: bool,
 }
@@ -23,6 +25,7 @@ pub fn press(key: KeyEvent, model: &mut Model, place: &mut Place) -> bool {
         return true;
     }
     if key.modifiers.contains(KeyModifiers::CONTROL) {
+        place.redraw |= key.code == KeyCode::Char('l');
         return !matches!(key.code, KeyCode::Char('c' | 'd'));
     }
     if place.typing {
