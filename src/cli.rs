@@ -16,6 +16,7 @@ mod rules;
 mod run;
 mod spool;
 mod status;
+mod tail;
 mod top;
 mod trace;
 
@@ -63,6 +64,12 @@ enum Command {
     ///
     /// Exit status 0: they were traced, whatever becomes of them. 78: the config is bad. 1: no daemon answers.
     Trace(trace::Args),
+    /// Show the lines that flow, live: those that match
+    ///
+    /// A line is shown as it is sent, once however many routes take it; or as it came in, or as it was rejected (--at). Who
+    /// reads slowly loses lines, and is told how many on standard error; no metric waits. Through restarts of the daemon it
+    /// connects again.
+    Tail(tail::Args),
     /// Look into the spool on disk, and change it
     Spool(spool::Args),
     /// Show and change where lines go, while it runs
@@ -141,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Tail(args) => tail::run(&args),
         Command::Spool(args) => spool::run(&args),
         Command::Route(args) => rules::run(&args),
         Command::Destination(args) => destination::run(&args),

@@ -1,17 +1,23 @@
 //! The last half hour in numbers: a point each ten seconds.
 
+mod record;
+mod series;
+
 use serde::{Deserialize, Serialize};
+
+pub use record::{Recorder, Seen, SeenDestination};
+pub use series::Series;
 
 /// Seconds between points.
 pub const STEP: u32 = 10;
 /// So many points are kept: half an hour.
 pub const POINTS: usize = 180;
-/// So many destinations at most have charts: with 540 numbers of four bytes each that is 22 MB; each takes its part only
-/// once it is there. Those that come later in the table are left out.
+/// So many destinations at most have charts: 540 numbers of four bytes each, that is 22 MB, and only for those that there
+/// are. Those that come later in the table have none.
 pub const MAX_DESTINATIONS: usize = 10_000;
 
-/// Point `n` of every array is of the ten seconds that end at `start + n × step`. All arrays have the same length; what
-/// isn't known (a destination that wasn't there yet) is `null`.
+/// Point `n` of every series was taken at `start + n × step`, and is of the seconds before. All series have the same
+/// length; what isn't known (a destination that wasn't there yet) is `null`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Charts {
     /// Seconds between points.
@@ -33,11 +39,11 @@ pub struct Charts {
 pub struct TotalsChart {
     /// Lines in.
     #[serde(rename = "in")]
-    pub lines: Vec<Option<f32>>,
+    pub lines: Series,
     /// Lines rejected.
-    pub rejected: Vec<Option<f32>>,
-    /// Lines that destinations' queues or spools had no room for.
-    pub dropped: Vec<Option<f32>>,
+    pub rejected: Series,
+    /// Lines that were dropped on their way to destinations, for whatever reason.
+    pub dropped: Series,
 }
 
 /// Of one destination.
@@ -46,9 +52,9 @@ pub struct DestinationChart {
     /// Its id.
     pub id: String,
     /// Lines acknowledged, by second.
-    pub acknowledged: Vec<Option<f32>>,
+    pub acknowledged: Series,
     /// Lines in its queue at that time.
-    pub queued: Vec<Option<f32>>,
+    pub queued: Series,
     /// Lines in its spool at that time.
-    pub spooled: Vec<Option<f32>>,
+    pub spooled: Series,
 }

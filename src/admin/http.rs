@@ -1,12 +1,16 @@
 //! The view over HTTP: for Prometheus, for health checks, and for people.
 
 mod events;
+mod guard;
+mod login;
 mod openapi;
+mod pprof;
 mod problem;
 mod query;
 mod seen;
 mod serve;
 mod stream;
+mod subscribe;
 mod terms;
 mod v1;
 
@@ -23,6 +27,7 @@ use super::desk::Desk;
 use super::samples::samples;
 use crate::metrics;
 
+pub use guard::{Guard, Reach};
 pub use serve::{Limits, Socket, serve, serve_with};
 
 const INDEX: &str = "\
@@ -30,12 +35,14 @@ Baton, a relay for Graphite metric streams.
 
 /metrics       counters, for Prometheus (OpenMetrics text)
 /healthz       200 while a worker serves, 503 while none does
-/api/v1/openapi.json  what may be asked under /api/v1, for programs (OpenAPI 3.1)
+/api/v1/openapi.json  what may be asked, for programs (OpenAPI 3.1)
 /api/v1/status        everything there is to see (JSON)
 /api/v1/rejected      the last lines that were rejected (JSON); ?reason=value: those alone
 /api/v1/trace?metric=NAME  what becomes of a metric, or of a whole line (JSON)
 /api/v1/table         the rules in force (JSON)
 /api/v1/history       who changed what (JSON)
+/api/v1/subscribe     a live stream of lines; ?at=in|routed|rejected and prefix, sub, regex, glob, sample=N
+/api/v1/charts        the last half hour in points of ten seconds (JSON)
 /api/v1/config        the config with the rules in force (TOML)
 ";
 

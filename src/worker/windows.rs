@@ -305,6 +305,7 @@ fn merge(relay: &Relay, bytes: &[u8], restored: Option<&str>) {
         gathering.give_up_inherited(relay, "what came of them is malformed");
         return;
     };
+    relay.charting.restore(parcel.charts);
     let first = u32::from(restored.is_none());
     let mut came = merge_windows(relay, &snapshot, &parcel, first);
     for (rule, text) in parcel.rules() {

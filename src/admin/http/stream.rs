@@ -69,20 +69,31 @@ impl Streaming {
         self.cut.notified().await;
     }
 
+    /// For an answer that takes long, but doesn't go on: its connection may outlive others as well.
+    ///
+    /// # Errors
+    /// As [`Streaming::begin`].
+    pub(crate) fn hold(&self) -> Result<Held, Problem> {
+        let place = self.room.clone().try_acquire_owned().map_err(|_full| {
+            unavailable("as many clients as may listen to events do so: ask again later")
+        })?;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Ok(Held {
+            open: self.open.clone(),
+            _place: place,
+        })
+    }
+
     /// Begins an answer that goes on: what is sent, and the answer.
     ///
     /// # Errors
     /// There are as many as there may be.
     pub(crate) fn begin(&self) -> Result<(Events, Response), Problem> {
-        let place = self.room.clone().try_acquire_owned().map_err(|_full| {
-            unavailable("as many clients as may listen to events do so: ask again later")
-        })?;
-        self.open.fetch_add(1, Ordering::Relaxed);
+        let held = self.hold()?;
         let (sender, receiver) = mpsc::channel(UNDER_WAY);
         let body = Going {
             receiver,
-            open: self.open.clone(),
-            _place: place,
+            _held: held,
         };
         let mut response = Response::new(Body::new(body));
         let headers = response.headers_mut();
@@ -158,6 +169,12 @@ impl Events {
 /// The body of an answer that goes on.
 struct Going {
     receiver: mpsc::Receiver<Bytes>,
+    _held: Held,
+}
+
+/// A place among the answers that go on; dropped, it is another's.
+#[derive(Debug)]
+pub(crate) struct Held {
     open: Arc<AtomicUsize>,
     _place: OwnedSemaphorePermit,
 }
@@ -175,8 +192,62 @@ impl HttpBody for Going {
     }
 }
 
-impl Drop for Going {
+impl Drop for Held {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn streaming(room: usize) -> (watch::Sender<()>, Streaming) {
+        let stop = watch::Sender::new(());
+        let room = Arc::new(Semaphore::new(room));
+        let streaming = Streaming::new(room, stop.subscribe(), Duration::from_millis(50));
+        (stop, streaming)
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_is_cut_off() {
+        let (_stop, streaming) = streaming(1);
+        let (events, response) = streaming.begin().unwrap();
+        for _ in 0..UNDER_WAY {
+            assert!(events.send("status", b"{}").await.is_ok());
+        }
+        assert!(events.send("status", b"{}").await.is_err());
+        timeout(PATIENCE, streaming.cut())
+            .await
+            .expect("the connection is cut");
+        drop(response);
+    }
+
+    #[tokio::test]
+    async fn there_is_room_for_so_many_until_one_ends() {
+        let (_stop, streaming) = streaming(2);
+        let (first, answer) = streaming.begin().unwrap();
+        let _second = streaming.begin().unwrap();
+        assert!(streaming.begin().is_err() && streaming.hold().is_err());
+        drop(answer);
+        assert!(!first.ended().await, "who asked has gone");
+        assert!(first.send("status", b"{}").await.is_err());
+        assert!(streaming.is_open());
+        streaming.begin().unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_end_of_serving_is_heard() {
+        let (stop, streaming) = streaming(1);
+        let (events, response) = streaming.begin().unwrap();
+        drop(stop);
+        assert!(events.ended().await);
+        streaming.stopped().await;
+        events.restarting().await;
+        let all = axum::body::to_bytes(response.into_body(), 1000)
+            .await
+            .unwrap();
+        assert_eq!(all, "retry: 500\nevent: restarting\ndata: {}\n\n");
+        assert!(!streaming.is_open());
     }
 }

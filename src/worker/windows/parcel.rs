@@ -1,6 +1,6 @@
-//! Windows and order of names on their way to another process, or to the next start.
+//! Windows, order of names and charts on their way to another process, or to the next start.
 //!
-//! `length u64 | head, JSON | windows | order | lines that wait`, the last three as long as the head says.
+//! `length u64 | head, JSON | windows | order | lines that wait | charts`, the last four as long as the head says.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -19,6 +19,9 @@ pub(super) struct Head {
     order: u64,
     /// Bytes of lines of windows that were closed and found no room.
     lines: u64,
+    /// Bytes of charts, as `Recorder::save` writes them; an older worker has none.
+    #[serde(default)]
+    charts: u64,
     /// Whose they are, window by window: rule, windows, points, lines.
     tallies: Vec<[u64; 4]>,
     /// The texts of those rules.
@@ -36,6 +39,7 @@ pub(in crate::worker) struct Parcel<'a> {
     pub(super) windows: &'a [u8],
     pub(super) order: &'a [u8],
     lines: &'a [u8],
+    pub(super) charts: &'a [u8],
 }
 
 /// Packs what a worker has, which takes in nothing any more: for the successor of that generation, with the order of
@@ -50,12 +54,14 @@ pub(in crate::worker) fn pack(relay: &Relay, successor: Option<u64>) -> io::Resu
         let tallies = due.tallies().copied().collect();
         relay.gathering.passes(relay, successor, tallies);
     }
+    let charts = successor.map(|_| relay.charting.save()).unwrap_or_default();
     let rules: BTreeSet<u64> = due.tallies().map(|tally| tally.rule).collect();
     let rules = rules.into_iter();
     let head = Head {
         windows: windows.len() as u64,
         order: order.len() as u64,
         lines: due.lines().len() as u64,
+        charts: charts.len() as u64,
         tallies: due
             .tallies()
             .map(|t| [t.rule, t.windows, t.points, t.lines])
@@ -67,7 +73,8 @@ pub(in crate::worker) fn pack(relay: &Relay, successor: Option<u64>) -> io::Resu
     };
     let head = serde_json::to_vec(&head)?;
     let length = (head.len() as u64).to_le_bytes().to_vec();
-    Ok(vec![length, head, windows, order, due.lines().to_vec()])
+    let lines = due.lines().to_vec();
+    Ok(vec![length, head, windows, order, lines, charts])
 }
 
 impl<'a> Parcel<'a> {
@@ -86,6 +93,7 @@ impl<'a> Parcel<'a> {
             windows: take(head.windows)?,
             order: take(head.order)?,
             lines: take(head.lines)?,
+            charts: take(head.charts)?,
             head,
         })
     }
