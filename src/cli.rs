@@ -17,6 +17,7 @@ mod run;
 mod spool;
 mod status;
 mod tail;
+mod top;
 mod trace;
 
 use std::path::{Path, PathBuf};
@@ -83,6 +84,8 @@ enum Command {
     Aggregation(rules::Args<rules::NewAggregation>),
     /// Show what was changed while it ran, and undo it
     History(history::Args),
+    /// Show what flows, live in the terminal: destinations, inputs, what is rejected and dropped
+    Top(top::Args),
     /// Restart a private instance under load, and count every line
     Drill(drill::Args),
     /// Print a script that completes commands in a shell
@@ -153,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Rewriter(args) => rules::run(&args),
         Command::Aggregation(args) => rules::run(&args),
         Command::History(args) => history::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Completions(args) => papers::completions(&args),
         Command::Man(args) => papers::man(&args),
         Command::Drill(args) => drill::run(&args),

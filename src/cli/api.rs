@@ -107,6 +107,12 @@ impl Api {
         Err(Failed::Refused(Box::new(Problem::of(status, &body))))
     }
 
+    /// Where it is looked for first.
+    pub fn first(&self) -> Address {
+        let nowhere = || Address::Unix(PathBuf::new());
+        self.addresses.first().cloned().unwrap_or_else(nowhere)
+    }
+
     /// The first of its addresses that takes a connection.
     fn connect(&self) -> Result<(Address, Stream), Failed> {
         let mut first = None;

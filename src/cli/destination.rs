@@ -59,7 +59,7 @@ enum Command {
     Edit {
         #[command(flatten)]
         which: Which,
-        /// address=… or an option of a destination string
+        /// address=HOST:PORT or an option of a destination string
         #[arg(value_name = "OPTION=VALUE", required_unless_present = "unset")]
         options: Vec<String>,
         /// An option that gets its default again

@@ -81,7 +81,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &["baton rewriter add '/^server\\.([^.]+)/' 'servers.${1}.collectd'"],
     ),
     ("rewriter del", &["baton rewriter del 1 --dry-run"]),
-    ("rewriter edit", &["baton rewriter edit 1 --set max=1"]),
+    ("rewriter edit", &["baton rewriter edit 1 --set new=hosts"]),
     ("rewriter move", &["baton rewriter move 2 --first"]),
     ("aggregation list", &["baton aggregation list"]),
     ("aggregation show", &["baton aggregation show 1"]),
@@ -115,6 +115,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &["baton history --limit 5", "baton history undo 12"],
     ),
     ("history undo", &["baton history undo 12 --dry-run"]),
+    (
+        "top",
+        &["baton top", "baton top --once --sort spool --filter store"],
+    ),
     (
         "completions",
         &["baton completions bash > /usr/share/bash-completion/completions/baton"],

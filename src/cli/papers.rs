@@ -25,9 +25,18 @@ pub(super) struct Man {
 
 pub(super) fn completions(args: &Completions) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut super::command(), "baton", &mut script);
+    clap_complete::generate(args.shell, &mut shown(), "baton", &mut script);
     say(&String::from_utf8(script)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The program without what nobody types.
+fn shown() -> Command {
+    let all = super::command();
+    let shown = all.get_subcommands().filter(|sub| !sub.is_hide_set());
+    Command::new("baton")
+        .version(super::VERSION)
+        .subcommands(shown.cloned().collect::<Vec<_>>())
 }
 
 pub(super) fn man(args: &Man) -> anyhow::Result<ExitCode> {

@@ -94,7 +94,7 @@ enum Command<N: New> {
         #[arg(long, value_name = "KEY")]
         unset: Vec<String>,
         /// Don't ask
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["set", "unset"])]
         yes: bool,
         #[command(flatten)]
         terms: Terms,

@@ -75,7 +75,7 @@ fn completions_are_scripts_of_their_shells() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = said(&["completions", shell]);
         assert!(
-            script.contains("blocklist") && !script.contains("worker "),
+            script.contains("blocklist") && !script.contains("A worker, which"),
             "{shell}"
         );
     }

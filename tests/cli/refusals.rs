@@ -38,10 +38,6 @@ fn what_the_daemon_refuses_is_told_line_by_line() {
             "expected KEY=VALUE",
         ),
         (&["route", "edit", "all", "--set", "prefx=a"], "prefix"),
-        (
-            &["route", "edit", "all", "--unset", "prefix"],
-            "nothing would change",
-        ),
         (&["route", "edit", "all"], "an editor needs a terminal"),
         (
             &["blocklist", "show", "0"],

@@ -19,6 +19,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Which daemon is asked, and on whose behalf.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Which daemon")]
+#[group(skip)]
 pub struct Args {
     /// Where its API is: unix:PATH or http://HOST:PORT
     #[arg(long, value_name = "ADDRESS")]

@@ -104,7 +104,7 @@ impl New for NewRewriter {
 /// An aggregation.
 #[derive(Debug, clap::Args)]
 pub struct NewAggregation {
-    /// What is computed: sum, avg, min, max, last, count, …
+    /// What is computed: sum, avg, min, max, last, count or another
     function: String,
     /// What it is called; groups of the expression as ${1}
     format: String,
@@ -151,7 +151,7 @@ pub struct NewRoute {
     destinations: Vec<String>,
     #[command(flatten)]
     patterns: Patterns,
-    /// Which of its destinations take a line: sendAllMatch (the default), sendFirstMatch, consistentHashing, …
+    /// Which of its destinations take a line: sendAllMatch (the default), sendFirstMatch, consistentHashing or another
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     /// Any other key of a route, as the config file names it
