@@ -1,5 +1,6 @@
 //! The view over HTTP: for Prometheus, for health checks, and for people.
 
+mod page;
 mod problem;
 mod query;
 mod serve;
@@ -8,8 +9,8 @@ mod v1;
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -26,6 +27,7 @@ pub use serve::{Limits, serve, serve_with};
 const INDEX: &str = "\
 Baton, a relay for Graphite metric streams.
 
+/              for browsers, the page: the table, destinations, inputs, history; /help is this text
 /metrics       counters, for Prometheus (OpenMetrics text)
 /healthz       200 while a worker serves, 503 while none does
 /api/status    everything there is to see (JSON)
@@ -46,7 +48,9 @@ type Shared = State<Arc<dyn Desk>>;
 /// object whose `error` says so.
 pub fn router(source: Arc<dyn Desk>) -> Router {
     Router::new()
-        .route("/", get(INDEX))
+        .route("/", get(root))
+        .route("/help", get(INDEX))
+        .merge(page::routes())
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(healthz))
         .route("/api/status", get(status))
@@ -61,6 +65,10 @@ pub fn router(source: Arc<dyn Desk>) -> Router {
             )
         })
         .with_state(source)
+}
+
+async fn root(headers: HeaderMap) -> Response {
+    page::root(&headers, INDEX)
 }
 
 async fn metrics_text(State(source): Shared) -> impl IntoResponse {
