@@ -4,6 +4,7 @@
 //! and durations lie in their ranges, and no two things claim the same address, path, key or id.
 //! Nothing in a file is accepted and then ignored.
 
+mod admin;
 mod choice;
 mod compile;
 mod keys;
@@ -177,6 +178,17 @@ impl Config {
     /// beside it.
     pub fn compile(path: &Path, source: &[u8]) -> Result<Config, Problems> {
         compile::compile(path, source, &compile::Surroundings::of_this_process())
+    }
+}
+
+impl Config {
+    /// The first unix socket that HTTP is served on: where the command line asks.
+    pub fn api_socket(&self) -> Option<&Path> {
+        let mut own = self.listen.iter().filter(|one| admin::is_api(one));
+        own.find_map(|one| match &one.address {
+            ListenAddress::Unix(path) => Some(&**path),
+            _ => None,
+        })
     }
 }
 

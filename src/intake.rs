@@ -15,6 +15,7 @@ use crate::ledger::{Count, DropReason, Object, Writer};
 use crate::pipeline::{Batch, Placed, Terms};
 use crate::queue::{Append, Queue, Ring};
 use crate::route::{Moment, Table};
+use crate::tap::Tap;
 use crate::validate::order::SharedOrder;
 use crate::validate::{Reason, Rules};
 
@@ -52,6 +53,8 @@ pub struct Intake {
     pub windows: Aggregating,
     /// The last timestamp of each name, once this worker serves, if older points are refused.
     pub order: OnceLock<SharedOrder>,
+    /// Who looks on.
+    pub tap: Arc<Tap>,
     /// Counts batches.
     turns: AtomicU64,
 }
@@ -106,6 +109,7 @@ impl Intake {
             rejected: Rejected::default(),
             windows,
             order: OnceLock::new(),
+            tap: Arc::default(),
             turns: AtomicU64::new(0),
         }
     }

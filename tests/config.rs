@@ -258,7 +258,11 @@ fn the_examples_rules_compile() {
 fn defaults() {
     let config = compile("").unwrap();
     assert_eq!(config.path, Path::new("/etc/baton/baton.toml"));
-    assert_eq!(config.listen, []);
+    let socket = Listener {
+        kind: ListenerKind::Http,
+        address: ListenAddress::Unix("/etc/baton/api.sock".into()),
+    };
+    assert_eq!(config.listen, [socket]);
     assert_eq!(
         config.input,
         Input {
@@ -608,7 +612,7 @@ fn a_check_says_how_much_memory_and_disk_may_be_taken() {
     let (config, said, warned) = check(text, None);
     assert_eq!(warned, "");
     let expected = format!(
-        "{}: fine. 1 listeners, 1 routes, 2 destinations; their queues take up to 24 MiB; state in {}, up to 20GiB\n",
+        "{}: fine. 2 listeners, 1 routes, 2 destinations; their queues take up to 24 MiB; state in {}, up to 20GiB\n",
         config.display(),
         config.with_file_name("baton.db").display()
     );

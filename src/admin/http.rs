@@ -22,7 +22,7 @@ use super::view::View;
 use crate::metrics;
 use crate::validate::Reason;
 
-pub use serve::{Limits, serve, serve_with};
+pub use serve::{Limits, Socket, serve, serve_with};
 
 const INDEX: &str = "\
 Baton, a relay for Graphite metric streams.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::admin;
 use super::listen::{self, Placed, socket_path};
 use super::read::{Report, Section};
 use super::state::{self, Taken};
@@ -102,8 +103,10 @@ pub(super) fn compile(
     }
     let root = Section::root(&mut report, document.get_ref(), keys::ROOT);
 
-    let listen = listen::compile(&mut report, &root, folder);
+    let mut listen = listen::compile(&mut report, &root, folder);
     let supervisor = supervisor(&mut report, &root, folder, surroundings, &listen);
+    let control = supervisor.as_ref().map(|own| &*own.control);
+    admin::compile(&mut report, &root, control, &mut listen);
     let (input, rules) = input(&mut report, &root);
     let order = rules::order(&mut report, &root);
     let log = log(&mut report, &root);
@@ -204,9 +207,9 @@ fn control(
         .iter()
         .find(|placed| placed.listener.address == taken)
     {
-        let line = report.line(placed.at);
         let message = format!(
-            "expected a path of its own, found {taken}: the listener in line {line} has it"
+            "expected a path of its own, found {taken}: {} has it",
+            placed.who(report)
         );
         report.problem(at, "supervisor.control", message);
         return None;

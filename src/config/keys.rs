@@ -7,6 +7,7 @@ pub(super) const ROOT: &[&str] = &[
     "supervisor",
     "state",
     "listen",
+    "admin",
     "input",
     "validation",
     "log",
@@ -40,6 +41,7 @@ pub(super) const RELAY_NG: &[&str] = &[
 pub(super) const SUPERVISOR: &[&str] = &["control", "ready_timeout", "probation", "stop_timeout"];
 pub(super) const STATE: &[&str] = &["path", "synchronous", "max_size", "events_kept"];
 pub(super) const LISTEN: &[&str] = &["line", "pickle", "http"];
+pub(super) const ADMIN: &[&str] = &["api"];
 pub(super) const INPUT: &[&str] = &["max_line", "max_frame", "max_connections", "idle_timeout"];
 pub(super) const VALIDATION: &[&str] = &[
     "level",
@@ -73,6 +75,7 @@ pub fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
         ("supervisor", SUPERVISOR.to_vec()),
         ("state", STATE.to_vec()),
         ("listen", LISTEN.to_vec()),
+        ("admin", ADMIN.to_vec()),
         ("input", INPUT.to_vec()),
         ("validation", VALIDATION.to_vec()),
         ("log", LOG.to_vec()),

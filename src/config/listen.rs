@@ -160,7 +160,18 @@ impl fmt::Display for ListenerKind {
 /// A listener, and where the file asks for it.
 pub(super) struct Placed {
     pub(super) listener: Listener,
-    pub(super) at: usize,
+    /// `None`: it is there though the file doesn't name it.
+    pub(super) at: Option<usize>,
+}
+
+impl Placed {
+    /// Whose an address is, for problems.
+    pub(super) fn who(&self, report: &Report) -> String {
+        match self.at {
+            Some(at) => format!("the listener in line {}", report.line(at)),
+            None => "the API's socket".to_owned(),
+        }
+    }
 }
 
 pub(super) fn compile(report: &mut Report, root: &Section, folder: &Path) -> Vec<Placed> {
@@ -176,7 +187,7 @@ pub(super) fn compile(report: &mut Report, root: &Section, folder: &Path) -> Vec
                 .iter()
                 .find(|first| first.listener.address.overlaps(&address))
             {
-                let line = report.line(first.at);
+                let line = first.at.map_or(0, |at| report.line(at));
                 let taken = &first.listener.address;
                 let expected = format!(
                     "expected an address of its own, found {address}: {taken} in line {line} has it"
@@ -186,7 +197,7 @@ pub(super) fn compile(report: &mut Report, root: &Section, folder: &Path) -> Vec
             }
             placed.push(Placed {
                 listener: Listener { kind, address },
-                at: value.at,
+                at: Some(value.at),
             });
         }
     }
@@ -211,9 +222,9 @@ fn address(
     let text = value.text(report)?;
     let address = value.keep(report, text.parse::<ListenAddress>())?;
     match (kind, address) {
-        (ListenerKind::Http, ListenAddress::Udp(_) | ListenAddress::Unix(_)) => {
+        (ListenerKind::Http, ListenAddress::Udp(_)) => {
             let message = format!(
-                "expected tcp://IP:port, found {text:?}: this version has HTTP over TCP only"
+                "expected tcp://IP:port or unix:PATH, found {text:?}: HTTP comes in streams only"
             );
             value.refuse(report, message);
             None

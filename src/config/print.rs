@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Config, Instrumentation, ListenAddress};
+use super::{Config, Instrumentation, ListenAddress, Listener};
 use crate::route::RouteKind;
 use crate::spec::{ByteSize, Choice, Destination, Route, quoted, show_duration};
 use crate::validate::{Level, LevelM20};
@@ -20,6 +20,7 @@ pub fn print(config: &Config) -> String {
     let mut text = String::new();
     section(&mut text, "", root(config, &usual));
     section(&mut text, "listen", listen(config));
+    section(&mut text, "admin", admin(config));
     section(&mut text, "supervisor", supervisor(config, &usual));
     section(&mut text, "state", state(config, &usual));
     section(&mut text, "input", input(config, &usual));
@@ -112,7 +113,14 @@ fn root(config: &Config, usual: &Config) -> Lines {
 
 fn listen(config: &Config) -> Lines {
     let mut kinds = Vec::new();
-    for listener in &config.listen {
+    // The API's socket is there without being named, if it is the usual one and the only one.
+    let usual = ListenAddress::Unix(super::admin::usual_socket(&config.supervisor.control));
+    let mut sockets = config.listen.iter().filter(|one| super::admin::is_api(one));
+    let unnamed = sockets
+        .next()
+        .filter(|one| one.address == usual && sockets.next().is_none());
+    let named = |one: &&Listener| Some(*one) != unnamed;
+    for listener in config.listen.iter().filter(named) {
         if !kinds.contains(&listener.kind) {
             kinds.push(listener.kind);
         }
@@ -121,6 +129,7 @@ fn listen(config: &Config) -> Lines {
         let own = config
             .listen
             .iter()
+            .filter(named)
             .filter(move |listener| listener.kind == kind);
         list(own.map(|listener| listener.address.to_string()))
     };
@@ -128,6 +137,13 @@ fn listen(config: &Config) -> Lines {
         .into_iter()
         .map(|kind| (kind.as_str(), of(kind)))
         .collect()
+}
+
+fn admin(config: &Config) -> Lines {
+    match config.api_socket() {
+        Some(_) => Lines::new(),
+        None => vec![("api", false.to_string())],
+    }
 }
 
 fn supervisor(config: &Config, usual: &Config) -> Lines {

@@ -32,8 +32,7 @@ impl Taken {
         }
         for placed in listen {
             if let ListenAddress::Unix(path) = &placed.listener.address {
-                let line = report.line(placed.at);
-                taken.push((path.clone(), format!("the listener in line {line} has it")));
+                taken.push((path.clone(), format!("{} has it", placed.who(report))));
             }
         }
         for (route, places) in routes {

@@ -151,6 +151,11 @@ impl Listener {
             Address::Unix(path) => {
                 remove_stale(path)?;
                 let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+                if kind == "http" || kind == "telnet" {
+                    // Who may ask it may change the table. The file has the mode that the socket has at bind, so there
+                    // is no moment at which others could connect.
+                    rustix::fs::fchmod(&fd, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
+                }
                 bind(&fd, &SocketAddrUnix::new(path)?)?;
                 let meta = std::fs::symlink_metadata(path)?;
                 file = Some((path.clone(), meta.dev(), meta.ino()));
@@ -304,6 +309,22 @@ mod tests {
         assert!(!path.exists());
         std::fs::write(&path, "not a socket").unwrap();
         assert!(remove_stale(&path).is_err());
+    }
+
+    #[test]
+    fn only_the_owner_may_ask_over_a_socket_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |kind: &str| {
+            let path = dir.path().join(kind);
+            let socket = Listener::bind(Address::Unix(path.clone()), kind, 1).unwrap();
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            socket.close();
+            assert!(!path.exists());
+            mode & 0o777
+        };
+        assert_eq!((mode("http"), mode("telnet")), (0o600, 0o600));
+        assert_ne!(mode("line"), 0o600, "as the umask says");
     }
 
     #[test]

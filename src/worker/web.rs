@@ -11,13 +11,15 @@ use tokio::sync::watch;
 use super::amend;
 use super::relay::{Relay, lock};
 use super::report;
+use crate::admin::charts::Charts;
 use crate::admin::desk::{self, Desk, Outcome, Refusal, TableView};
-use crate::admin::http::{router, serve};
+use crate::admin::http::{Socket, router, serve};
 use crate::admin::view::View;
 use crate::intake::Sample;
 use crate::listen::Listener;
 use crate::pipeline::trace::Trace;
 use crate::state::{PastChange, Store};
+use crate::tap::{Subscription, Wanted};
 use crate::validate::Reason;
 
 /// The servers that run now, by their listener.
@@ -61,9 +63,13 @@ impl Web {
     }
 }
 
-fn own_listener(listener: &Listener) -> io::Result<tokio::net::TcpListener> {
+fn own_listener(listener: &Listener) -> io::Result<Socket> {
     let duplicate: OwnedFd = listener.socket.try_clone()?;
-    tokio::net::TcpListener::from_std(duplicate.into())
+    Ok(if listener.address.starts_with("unix:") {
+        tokio::net::UnixListener::from_std(duplicate.into())?.into()
+    } else {
+        tokio::net::TcpListener::from_std(duplicate.into())?.into()
+    })
 }
 
 /// A running relay, as it is asked.
@@ -113,5 +119,13 @@ impl Desk for Asked {
     fn restart(&self) -> Result<(), String> {
         let asked = self.0.registry.ask_for_reload();
         asked.map_err(|error| format!("the supervisor can't be asked: {error}"))
+    }
+
+    fn subscribe(&self, wanted: &Wanted) -> Result<Subscription, String> {
+        self.0.inputs.intake.tap.subscribe(wanted)
+    }
+
+    fn charts(&self) -> Charts {
+        Charts::default()
     }
 }

@@ -62,6 +62,7 @@ pub const ROOMS: &[Room] = &[
     room(20, "aggregating").only(&["aggregate"]).pure(),
     // The edges.
     room(30, "gate"),
+    room(30, "tap").only(&["route"]),
     room(31, "intake"),
     room(32, "listen"),
     room(32, "destination"),

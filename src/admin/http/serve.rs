@@ -9,7 +9,8 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -45,19 +46,79 @@ impl Default for Limits {
     }
 }
 
+/// A socket to serve on.
+#[derive(Debug)]
+pub enum Socket {
+    /// Clients are known by their address.
+    Tcp(TcpListener),
+    /// Clients are known by their user.
+    Unix(UnixListener),
+}
+
+impl From<TcpListener> for Socket {
+    fn from(listener: TcpListener) -> Socket {
+        Socket::Tcp(listener)
+    }
+}
+
+impl From<UnixListener> for Socket {
+    fn from(listener: UnixListener) -> Socket {
+        Socket::Unix(listener)
+    }
+}
+
+/// Who has connected.
+enum Client {
+    Tcp(TcpStream, Peer),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    async fn accept(&self) -> io::Result<Client> {
+        match self {
+            Socket::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok(Client::Tcp(stream, Peer(peer.to_string())))
+            }
+            Socket::Unix(listener) => listener.accept().await.map(|(stream, _)| Client::Unix(stream)),
+        }
+    }
+}
+
+/// The user at the other end: `alice (uid 1000)`.
+async fn user(stream: &UnixStream) -> Peer {
+    let Ok(credentials) = stream.peer_cred() else {
+        return Peer("unknown".to_owned());
+    };
+    let uid = credentials.uid();
+    // Names may come over the network.
+    let found = tokio::task::spawn_blocking(move || {
+        nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid))
+    });
+    match found.await {
+        Ok(Ok(Some(user))) => Peer(format!("{} (uid {uid})", user.name)),
+        _nameless => Peer(format!("uid {uid}")),
+    }
+}
+
 /// Serves until `shutdown`: then accepts no more, gives answers under way a second, and closes
 /// everything. What wasn't accepted is left to whoever holds the listener as well.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: impl Into<Socket>,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
     serve_with(Limits::default(), listener, router, shutdown).await;
 }
 
 /// [`serve`] with limits of one's own.
 pub async fn serve_with(
     limits: Limits,
-    listener: TcpListener,
+    listener: impl Into<Socket>,
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) {
+    let listener = listener.into();
     let mut shutdown = pin!(shutdown);
     let stop = watch::Sender::new(());
     let mut connections = JoinSet::new();
@@ -70,10 +131,20 @@ pub async fn serve_with(
             accepted = listener.accept(), if connections.len() < limits.connections => accepted,
         };
         match accepted {
-            Ok((socket, peer)) => {
+            Ok(client) => {
                 failing = false;
-                let router = router.clone().layer(Extension(Peer(peer.to_string())));
-                connections.spawn(connection(limits, socket, router, stop.subscribe()));
+                let (router, stop) = (router.clone(), stop.subscribe());
+                connections.spawn(async move {
+                    match client {
+                        Client::Tcp(socket, peer) => {
+                            connection(limits, socket, peer, router, stop).await;
+                        }
+                        Client::Unix(socket) => {
+                            let peer = user(&socket).await;
+                            connection(limits, socket, peer, router, stop).await;
+                        }
+                    }
+                });
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -96,10 +167,12 @@ pub async fn serve_with(
 /// Answers one client, until it is done, `stop` is dropped, or its time is over.
 async fn connection(
     limits: Limits,
-    socket: TcpStream,
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
     router: Router,
     mut stop: watch::Receiver<()>,
 ) {
+    let router = router.layer(Extension(peer));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
