@@ -97,10 +97,7 @@ mod tests {
         assert_eq!(socket(second, None), at("/etc/baton/two-api.sock"));
         let others = "listen.http = [\"tcp://127.0.0.1:1\"]";
         assert_eq!(socket(others, None), at("/etc/baton/api.sock"));
-        assert_eq!(
-            socket("listen.http = []", None),
-            at("/etc/baton/api.sock")
-        );
+        assert_eq!(socket("listen.http = []", None), at("/etc/baton/api.sock"));
         let own = "listen.http = [\"unix:x.sock\"]";
         assert_eq!(socket(own, Some("/run/baton")), at("/etc/baton/x.sock"));
         assert_eq!(compiled(own, None).unwrap().listen.len(), 1);
@@ -124,7 +121,10 @@ mod tests {
             let problems = compiled(text, None).unwrap_err().to_string();
             assert!(problems.contains(said), "{problems}");
         }
-        let long = format!("supervisor.control = \"unix:/{}/control.sock\"", "x".repeat(93));
+        let long = format!(
+            "supervisor.control = \"unix:/{}/control.sock\"",
+            "x".repeat(93)
+        );
         compiled(&long, None).unwrap();
         let long = format!("supervisor.control = \"unix:/{}.sock\"", "x".repeat(100));
         let problems = compiled(&long, None).unwrap_err().to_string();
@@ -145,7 +145,11 @@ mod tests {
             let printed = super::super::print(&config);
             let again = compiled(&printed, None).unwrap();
             assert_eq!(again.listen, config.listen, "{text}: {printed}");
-            assert_eq!(printed.contains("api.sock"), text.contains(", "), "{printed}");
+            assert_eq!(
+                printed.contains("api.sock"),
+                text.contains(", "),
+                "{printed}"
+            );
         }
     }
 }

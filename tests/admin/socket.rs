@@ -19,7 +19,10 @@ fn socket(relay: &Relay) -> PathBuf {
 #[test]
 fn it_is_there_by_default_for_its_owner_alone() {
     let relay = Relay::start(&Config::to_file());
-    let mode = std::fs::metadata(socket(&relay)).unwrap().permissions().mode();
+    let mode = std::fs::metadata(socket(&relay))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
     let table = unix(&socket(&relay), &request("GET /api/v1/table", HOST, ""));
     assert_eq!(table.status, 200, "{table:?}");
@@ -38,7 +41,9 @@ fn the_history_names_the_user() {
     assert_eq!(added.status, 201, "{added:?}");
     let history = unix(&socket(&relay), &request("GET /api/v1/history", HOST, "")).json();
     let uid = nix::unistd::getuid();
-    let name = nix::unistd::User::from_uid(uid).unwrap().map(|user| user.name);
+    let name = nix::unistd::User::from_uid(uid)
+        .unwrap()
+        .map(|user| user.name);
     let expected = match name {
         Some(name) => format!("{name} (uid {uid})"),
         None => format!("uid {uid}"),

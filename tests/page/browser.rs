@@ -29,9 +29,23 @@ impl Browser {
     pub fn open(url: &str) -> Browser {
         let folder = tempfile::tempdir().unwrap();
         let mut process = Command::new("chromium")
-            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
-            .args(["--no-first-run", "--disable-extensions", "--disable-background-networking"])
-            .args(["--disable-component-update", "--disable-sync", "--mute-audio", "--hide-scrollbars"])
+            .args([
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+            ])
+            .args([
+                "--no-first-run",
+                "--disable-extensions",
+                "--disable-background-networking",
+            ])
+            .args([
+                "--disable-component-update",
+                "--disable-sync",
+                "--mute-audio",
+                "--hide-scrollbars",
+            ])
             .arg("--enable-precise-memory-info")
             .arg("--js-flags=--expose-gc")
             .arg("--remote-debugging-port=0")
@@ -43,7 +57,11 @@ impl Browser {
             .expect("chromium can be started: apt-get install chromium");
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let address = lines
-            .find_map(|line| line.unwrap().strip_prefix("DevTools listening on ").map(str::to_owned))
+            .find_map(|line| {
+                line.unwrap()
+                    .strip_prefix("DevTools listening on ")
+                    .map(str::to_owned)
+            })
             .expect("chromium says where it listens");
         // What it says later is of no interest, but must not block it.
         std::thread::spawn(move || lines.for_each(drop));
@@ -67,14 +85,17 @@ impl Browser {
     fn attach(&mut self, url: &str) {
         let made = self.call("Target.createTarget", json!({"url": "about:blank"}));
         let target = made["targetId"].as_str().unwrap();
-        let attached = self.call("Target.attachToTarget", json!({"targetId": target, "flatten": true}));
+        let attached = self.call(
+            "Target.attachToTarget",
+            json!({"targetId": target, "flatten": true}),
+        );
         self.session = attached["sessionId"].as_str().unwrap().to_owned();
         for domain in ["Page", "Runtime", "Log"] {
             self.call(&format!("{domain}.enable"), json!({}));
         }
         self.size(1280, 900);
         self.call("Page.navigate", json!({"url": url}));
-        self.wait("!document.querySelector('main > section') || [...document.querySelectorAll('main > section')].some(s => !s.hidden)");
+        self.wait("document.readyState === 'complete' && [...document.querySelectorAll('main > section')].some(s => !s.hidden)");
     }
 
     /// One command of the protocol.
@@ -85,7 +106,9 @@ impl Browser {
         if !self.session.is_empty() {
             message["sessionId"] = json!(self.session);
         }
-        self.socket.send(Message::text(message.to_string())).unwrap();
+        self.socket
+            .send(Message::text(message.to_string()))
+            .unwrap();
         loop {
             let Message::Text(text) = self.socket.read().unwrap() else {
                 continue;
@@ -128,7 +151,10 @@ impl Browser {
             if Instant::now() > deadline {
                 let text = self.eval("document.body.innerText");
                 let text = text.as_str().unwrap_or_default();
-                panic!("waited in vain for {expression}; the page shows:\n{text}\n{:?}", self.complaints);
+                panic!(
+                    "waited in vain for {expression}; the page shows:\n{text}\n{:?}",
+                    self.complaints
+                );
             }
             std::thread::sleep(LOOK);
         }
@@ -146,7 +172,10 @@ impl Browser {
     /// The text of an element.
     #[track_caller]
     pub fn text(&mut self, selector: &str) -> String {
-        let text = self.eval(&format!("document.querySelector({}).innerText", json!(selector)));
+        let text = self.eval(&format!(
+            "document.querySelector({}).innerText",
+            json!(selector)
+        ));
         text.as_str().unwrap().to_owned()
     }
 
@@ -182,7 +211,10 @@ impl Browser {
     #[track_caller]
     pub fn fill(&mut self, selector: &str, text: &str) {
         self.click(selector);
-        self.eval(&format!("document.querySelector({}).select()", json!(selector)));
+        self.eval(&format!(
+            "document.querySelector({}).select()",
+            json!(selector)
+        ));
         if text.is_empty() {
             self.key("Delete", 0);
         } else {
@@ -217,7 +249,11 @@ impl Browser {
             " " => " ",
             _ => "",
         };
-        let down = if text.is_empty() { "rawKeyDown" } else { "keyDown" };
+        let down = if text.is_empty() {
+            "rawKeyDown"
+        } else {
+            "keyDown"
+        };
         for kind in [down, "keyUp"] {
             let name = if key == " " { "Space" } else { key };
             let event = json!({"type": kind, "key": key, "code": name, "text": if kind == "keyUp" { "" } else { text },

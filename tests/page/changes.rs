@@ -11,9 +11,16 @@ pub fn open(relay: &Relay, hash: &str) -> Browser {
 }
 
 pub fn keys(relay: &Relay, collection: &str) -> Vec<String> {
-    let rules = done(relay.http, "GET", &format!("/api/v1/{collection}"), &Value::Null).body;
+    let rules = done(
+        relay.http,
+        "GET",
+        &format!("/api/v1/{collection}"),
+        &Value::Null,
+    )
+    .body;
     let keys = rules.as_array().unwrap().iter();
-    keys.map(|rule| rule["key"].as_str().unwrap().to_owned()).collect()
+    keys.map(|rule| rule["key"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// The preview that is open is applied, and the change is made.
@@ -51,7 +58,11 @@ fn a_rule_is_added_edited_and_deleted_and_undone() {
     apply(&mut browser);
     assert_eq!(keys(&relay, "blocklist"), ["prefix spam."]);
     relay.send(b"junk.b 1 1790000000\nspam.b 1 1790000000\n");
-    wait_for("the file", || relay.file("out").ends_with(&["junk.b 1 1790000000".to_owned()]));
+    wait_for("the file", || {
+        relay
+            .file("out")
+            .ends_with(&["junk.b 1 1790000000".to_owned()])
+    });
     // Deleted, and that undone at once.
     browser.click("[aria-label='Delete the blocklist rule prefix spam.']");
     apply(&mut browser);
@@ -78,7 +89,10 @@ fn a_route_and_its_destinations_are_changed() {
     browser.click("#add-route");
     browser.fill("#form input[name=key]", "new");
     browser.fill("#form input[name=prefix]", "new.");
-    browser.fill("#form textarea[name=destinations]", "file:new id=new flush=1ms");
+    browser.fill(
+        "#form textarea[name=destinations]",
+        "file:new id=new flush=1ms",
+    );
     browser.click("#form .first");
     browser.wait_text("#preview", "Destinations that come");
     apply(&mut browser);
@@ -100,7 +114,11 @@ fn a_route_and_its_destinations_are_changed() {
     browser.wait_text("#preview .diff", "prefix=new.c");
     apply(&mut browser);
     relay.send(b"new.b 1 1790000000\nnew.c 1 1790000000\n");
-    wait_for("the file", || relay.file("more").ends_with(&["new.c 1 1790000000".to_owned()]));
+    wait_for("the file", || {
+        relay
+            .file("more")
+            .ends_with(&["new.c 1 1790000000".to_owned()])
+    });
     assert_eq!(relay.file("more").len(), 2);
     // It goes.
     browser.click("[aria-label='Delete the destination more']");
@@ -127,7 +145,12 @@ fn a_route_and_its_destinations_are_changed() {
 fn the_keyboard_is_enough_to_reorder() {
     let relay = Relay::start(&Config::to_file());
     for name in ["a", "b", "c"] {
-        done(relay.http, "POST", "/api/v1/blocklist", &json!({"rule": format!("prefix {name}")}));
+        done(
+            relay.http,
+            "POST",
+            "/api/v1/blocklist",
+            &json!({"rule": format!("prefix {name}")}),
+        );
     }
     let mut browser = open(&relay, "#/table");
     browser.wait_text("#rules-blocklist", "Blocklist 3");
@@ -137,7 +160,9 @@ fn the_keyboard_is_enough_to_reorder() {
     browser.wait("document.activeElement.matches('#preview .first')");
     browser.key("Enter", 0);
     browser.wait("!document.querySelector('dialog[open]')");
-    wait_for("the order", || keys(&relay, "blocklist") == ["prefix a", "prefix c", "prefix b"]);
+    wait_for("the order", || {
+        keys(&relay, "blocklist") == ["prefix a", "prefix c", "prefix b"]
+    });
     // The focus is where it was, and the rule can go on.
     browser.wait("document.activeElement.ariaLabel === 'blocklist rule prefix c'");
     browser.wait("document.querySelectorAll('.rules')[0].children[1].ariaLabel === 'blocklist rule prefix c'");
@@ -145,7 +170,9 @@ fn the_keyboard_is_enough_to_reorder() {
     browser.wait_text("#preview", "gets another place");
     browser.wait("document.activeElement.matches('#preview .first')");
     browser.key("Enter", 0);
-    wait_for("the order", || keys(&relay, "blocklist") == ["prefix c", "prefix a", "prefix b"]);
+    wait_for("the order", || {
+        keys(&relay, "blocklist") == ["prefix c", "prefix a", "prefix b"]
+    });
     // Escape changes nothing.
     browser.wait("document.activeElement.ariaLabel === 'blocklist rule prefix c'");
     browser.wait("document.querySelectorAll('.rules')[0].children[0].ariaLabel === 'blocklist rule prefix c'");
@@ -153,17 +180,26 @@ fn the_keyboard_is_enough_to_reorder() {
     browser.wait("document.activeElement.matches('#preview .first')");
     browser.key("Escape", 0);
     browser.wait("!document.querySelector('dialog[open]')");
-    assert_eq!(keys(&relay, "blocklist"), ["prefix c", "prefix a", "prefix b"]);
+    assert_eq!(
+        keys(&relay, "blocklist"),
+        ["prefix c", "prefix a", "prefix b"]
+    );
     // And by buttons, and to where one wants.
     browser.click("[aria-label='Move down: blocklist rule prefix c']");
     apply(&mut browser);
-    assert_eq!(keys(&relay, "blocklist"), ["prefix a", "prefix c", "prefix b"]);
+    assert_eq!(
+        keys(&relay, "blocklist"),
+        ["prefix a", "prefix c", "prefix b"]
+    );
     browser.click("[aria-label='Move the blocklist rule prefix b elsewhere']");
     browser.choose("#form select", "before");
     browser.fill("#form input", "prefix a");
     browser.click("#form .first");
     apply(&mut browser);
-    assert_eq!(keys(&relay, "blocklist"), ["prefix b", "prefix a", "prefix c"]);
+    assert_eq!(
+        keys(&relay, "blocklist"),
+        ["prefix b", "prefix a", "prefix c"]
+    );
     browser.check();
 }
 
@@ -174,7 +210,12 @@ fn who_comes_second_sees_what_the_first_did_and_loses_nothing() {
     browser.click("[aria-label='Edit the route all']");
     browser.fill("#form input[name=sub]", "typed");
     // Meanwhile somebody else is faster.
-    done(relay.http, "PATCH", "/api/v1/routes/all", &json!({"prefix": "theirs."}));
+    done(
+        relay.http,
+        "PATCH",
+        "/api/v1/routes/all",
+        &json!({"prefix": "theirs."}),
+    );
     browser.click("#form .first");
     browser.wait_text("#preview", "Somebody else changed the table");
     browser.wait_text("#preview ins", "prefix = \"theirs.\"");
@@ -184,18 +225,28 @@ fn who_comes_second_sees_what_the_first_did_and_loses_nothing() {
     assert_eq!(rule["spec"]["prefix"], "theirs.");
     browser.key("Escape", 0);
     browser.wait("!document.querySelector('#preview[open]')");
-    assert_eq!(browser.eval("document.querySelector('#form input[name=sub]').value"), "typed");
-    browser.fill("#form input[name=prefix]", "theirs.");
+    assert_eq!(
+        browser.eval("document.querySelector('#form input[name=sub]').value"),
+        "typed"
+    );
     browser.click("#form .first");
     browser.wait_text("#preview ins", "sub = \"typed\"");
     apply(&mut browser);
     let rule = done(relay.http, "GET", "/api/v1/routes/all", &Value::Null).body;
-    assert_eq!((&rule["spec"]["prefix"], &rule["spec"]["sub"]), (&json!("theirs."), &json!("typed")));
+    assert_eq!(
+        (&rule["spec"]["prefix"], &rule["spec"]["sub"]),
+        (&json!("theirs."), &json!("typed"))
+    );
     // Between a preview and its apply, too.
     browser.wait_text("#rules", "sub=typed");
     browser.click("[aria-label='Delete the route all']");
     browser.wait("document.querySelector('#preview[open] .first:not(:disabled)')");
-    done(relay.http, "POST", "/api/v1/blocklist", &json!({"rule": "prefix x"}));
+    done(
+        relay.http,
+        "POST",
+        "/api/v1/blocklist",
+        &json!({"rule": "prefix x"}),
+    );
     browser.click("#preview .first");
     browser.wait_text("#preview", "Somebody else changed the table");
     assert_eq!(keys(&relay, "routes"), ["all"]);
@@ -208,15 +259,17 @@ fn who_comes_second_sees_what_the_first_did_and_loses_nothing() {
 
 #[test]
 fn what_is_wrong_is_said_beside_the_field_and_a_backlog_is_asked_about() {
-    let to = crate::relay::free_address();
+    let [to, other] = [(); 2].map(|()| crate::relay::free_address());
     let config = Config::to(&["file:out id=out flush=1ms"]);
     let routes = format!(
-        "{}[[route]]\nkey = \"gone\"\nprefix = \"gone.\"\ndestinations = [\"{to} id=gone\", \"{to} id=other prefix=none\"]\n",
+        "{}[[route]]\nkey = \"gone\"\nprefix = \"gone.\"\ndestinations = [\"{to} id=gone\", \"{other} id=other prefix=none\"]\n",
         config.routes
     );
     let mut relay = Relay::start(&Config { routes, ..config });
     relay.send(b"gone.a 1 1790000000\ngone.b 1 1790000000\n");
-    relay.wait("the backlog", |status| status.of_destination("gone", "queued") == Some(2));
+    relay.wait("the backlog", |status| {
+        status.of_destination("gone", "queued") == Some(2)
+    });
     let mut browser = open(&relay, "#/table");
     browser.click("[aria-label='Edit the route all']");
     browser.fill("#form input[name=regex]", "(");
@@ -255,7 +308,12 @@ fn what_is_wrong_is_said_beside_the_field_and_a_backlog_is_asked_about() {
 fn names_that_look_like_markup_are_texts() {
     let relay = Relay::start(&Config::to_file());
     let evil = "prefix <img/src=x/onerror=window.hurt=1>";
-    done(relay.http, "POST", "/api/v1/blocklist", &json!({"rule": evil}));
+    done(
+        relay.http,
+        "POST",
+        "/api/v1/blocklist",
+        &json!({"rule": evil}),
+    );
     let route = json!({"key": "<script>window.hurt=1</script>", "prefix": "\"><svg/onload=window.hurt=1>",
         "destinations": ["file:evil id=<b>bold</b>"]});
     done(relay.http, "POST", "/api/v1/routes", &route);
@@ -273,13 +331,19 @@ fn names_that_look_like_markup_are_texts() {
         ("destinations", "<b>bold</b>"),
         ("history", "onerror"),
         ("inputs", "<img/src=x/onerror=window.hurt=1> no number"),
-        ("trace?metric=%3Cimg%2Fsrc%3Dx%2Fonerror%3Dwindow.hurt%3D1%3E", "<img/src=x/onerror=window.hurt=1>"),
+        (
+            "trace?metric=%3Cimg%2Fsrc%3Dx%2Fonerror%3Dwindow.hurt%3D1%3E",
+            "<img/src=x/onerror=window.hurt=1>",
+        ),
     ] {
         browser.eval(&format!("location.hash = '#/{section}'"));
         browser.wait_text("main", text);
     }
     assert_eq!(browser.eval("window.hurt === undefined"), true);
-    assert_eq!(browser.eval("document.querySelectorAll('main img, main script, main b b, main i').length"), 0);
+    assert_eq!(
+        browser.eval("document.querySelectorAll('main img, main script, main b b, main i').length"),
+        0
+    );
     browser.check();
 }
 
@@ -287,7 +351,12 @@ fn names_that_look_like_markup_are_texts() {
 fn all_rules_can_be_found_again_by_their_address() {
     let relay = Relay::start(&Config::to_file());
     for n in 0..120 {
-        done(relay.http, "POST", "/api/v1/blocklist?volatile=true", &json!({"rule": format!("prefix n{n}.")}));
+        done(
+            relay.http,
+            "POST",
+            "/api/v1/blocklist?volatile=true",
+            &json!({"rule": format!("prefix n{n}.")}),
+        );
     }
     let mut browser = open(&relay, "#/table?q=n7");
     browser.wait("document.querySelectorAll('.rules')[0].children.length === 11");
@@ -297,6 +366,12 @@ fn all_rules_can_be_found_again_by_their_address() {
     browser.wait("document.querySelectorAll('.rules')[0].children.length === 50");
     browser.click("[aria-label='Next page of blocklist']");
     browser.wait_text(".pager", "51–100 of 120");
-    assert_eq!(browser.eval(&format!("document.querySelectorAll({}).length > 0", json!(ALL))), true);
+    assert_eq!(
+        browser.eval(&format!(
+            "document.querySelectorAll({}).length > 0",
+            json!(ALL)
+        )),
+        true
+    );
     browser.check();
 }

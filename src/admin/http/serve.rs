@@ -80,7 +80,10 @@ impl Socket {
                 let (stream, peer) = listener.accept().await?;
                 Ok(Client::Tcp(stream, Peer(peer.to_string())))
             }
-            Socket::Unix(listener) => listener.accept().await.map(|(stream, _)| Client::Unix(stream)),
+            Socket::Unix(listener) => listener
+                .accept()
+                .await
+                .map(|(stream, _)| Client::Unix(stream)),
         }
     }
 }

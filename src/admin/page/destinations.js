@@ -39,18 +39,15 @@ async function remember() {
   try {
     charts = await get('charts');
   } catch {
-    return;
+    return; // Then charts begin now.
   }
   const once = () => {
-    const all = Object.entries(charts.destinations || {});
-    live.series.remember(all.map(([id, of]) => [id, chartsOf(of)]));
+    // The second view has the first rates, by which destinations are known.
+    if (!live.series.tracks.size) return;
+    live.removeEventListener('view', once);
+    live.series.remember(charts);
   };
-  // The first view says which destinations there are, the second has the first rates.
-  setTimeout(once, 2500);
-}
-
-function chartsOf({ lines_per_second: lines = [], queued = [], spooled = [] }) {
-  return { rate: lines, backlog: queued.map((lines, at) => lines + (spooled[at] || 0)) };
+  live.addEventListener('view', once);
 }
 
 const ORDER = { down: 0, connecting: 1, up: 2 };

@@ -54,7 +54,6 @@ const FIELDS = {
 
 /** Opens a form; `draft()` gives the change that is proposed, or throws what is wrong. */
 function open(title, parts, draft) {
-  const seen = known.table;
   const all = el('p', { class: 'notice bad', role: 'alert' });
   all.hidden = true;
   const fail = (problem) => {
@@ -73,10 +72,9 @@ function open(title, parts, draft) {
     event.preventDefault();
     for (const part of parts) part.fail?.('');
     all.hidden = true;
-    const made = await propose(draft(), { seen: dialog.dataset.seen === 'new' ? known.table : seen, failed: fail });
-    if (made) dialog.close();
-    else dialog.dataset.seen = known.table !== seen ? 'new' : '';
+    if (await propose(draft(), ground)) dialog.close();
   };
+  const ground = { seen: known.table, failed: fail };
   const form = el(
     'form',
     { method: 'dialog', on: { submit } },
@@ -85,7 +83,6 @@ function open(title, parts, draft) {
     el('div', { class: 'fields' }, ...parts),
     el('div', { class: 'actions' }, button('Cancel', null, () => dialog.close()), el('button', { type: 'submit', class: 'first', text: 'Preview' })),
   );
-  dialog.dataset.seen = '';
   dialog.replaceChildren(form);
   dialog.showModal();
   form.querySelector('input, select, textarea').focus();
@@ -125,20 +122,21 @@ export function edit(kind, key) {
   if (found) rule(kind, found);
 }
 
+/** Of a rule that there is only those keys are sent that were changed here: what others do to the rest stays. */
 function rule(kind, old) {
   const spec = old?.spec || {};
   const fields = FIELDS[kind];
   const parts = fields.map((one) => partOf(one, spec[one.key]));
-  const rest = Object.fromEntries(Object.entries(spec).filter(([key]) => !fields.some((one) => one.key === key)));
   const place = old ? null : placeParts(kind);
   const draft = () => {
-    const body = { ...rest };
+    const body = {};
     fields.forEach((one, at) => {
       const value = valueOf(one, parts[at].control.value, spec[one.key]);
-      if (value !== undefined) body[one.key] = value;
+      const same = JSON.stringify(value) === JSON.stringify(spec[one.key] ?? (one.as === 'lines' ? [] : undefined));
+      if (old ? !same : value !== undefined) body[one.key] = value ?? null;
     });
     if (old) {
-      return { title: `Change the ${ONE[kind]} ${old.key}`, method: 'PUT', path: path(COLLECTIONS[kind], old.key), body };
+      return { title: `Change the ${ONE[kind]} ${old.key}`, method: 'PATCH', path: path(COLLECTIONS[kind], old.key), body };
     }
     return { title: `Add a ${ONE[kind]}`, method: 'POST', path: COLLECTIONS[kind], body, query: { place: place.value() } };
   };

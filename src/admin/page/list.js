@@ -43,6 +43,8 @@ export class PagedList {
         this.rows.delete(key);
       }
     }
+    // An element that is moved loses the focus.
+    const held = this.container.contains(document.activeElement) ? document.activeElement : null;
     let before = null;
     now.forEach((item, at) => {
       const key = this.key(item);
@@ -56,6 +58,7 @@ export class PagedList {
       if (place !== row.node) this.container.insertBefore(row.node, place);
       before = row.node;
     });
+    if (held && held !== document.activeElement && held.isConnected) held.focus();
     show(this.pager, pages > 1);
     say(this.where, `${whole(first + 1)}–${whole(first + now.length)} of ${whole(items.length)}`);
     this.back.disabled = this.page === 0;

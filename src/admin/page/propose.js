@@ -25,19 +25,18 @@ export async function load() {
 }
 
 /**
- * Shows what a change would make, and makes it when that is wanted. `change`: `{title, method, path, query, body}`;
- * `seen`: the table that it was thought out on. Gives whether it was made. What is wrong with a rule goes to `failed`, as the
- * problem says it; then the preview is gone, and what was typed can be mended.
+ * Shows what a change would make, and makes it when that is wanted. `change`: `{title, method, path, query, body}`. Gives
+ * whether it was made. `ground.seen` is the table that it was thought out on, and becomes the one that was shown instead.
+ * What is wrong with a rule goes to `ground.failed`, as the problem says it; then the preview is gone, and what was typed can
+ * be mended.
  */
-export function propose(change, { seen = known.table, failed } = {}) {
-  return new Promise((settle) => {
-    new Proposal({ ...change, query: { ...change.query } }, seen, settle, failed).open();
-  });
+export function propose(change, ground = { seen: known.table }) {
+  return new Promise((settle) => new Proposal(change, ground, settle).open());
 }
 
 class Proposal {
-  constructor(change, seen, settle, failed) {
-    Object.assign(this, { change, seen, settle, failed, made: false });
+  constructor(change, ground, settle) {
+    Object.assign(this, { change, ground, settle, made: false });
   }
 
   open() {
@@ -70,7 +69,7 @@ class Proposal {
   send(more) {
     const { method, path, query, body } = this.change;
     const volatile = this.volatile?.checked ? 'true' : '';
-    return ask(method, path, { query: { ...query, volatile, ...more }, body, version: this.seen?.version });
+    return ask(method, path, { query: { ...query, volatile, ...more }, body, version: this.ground.seen?.version });
   }
 
   draw(outcome) {
@@ -117,10 +116,12 @@ class Proposal {
     try {
       const outcome = await this.send({ backlog });
       this.made = true;
+      // The lists are brought up to date first, so that the focus goes back to what is still there.
+      await load().catch(() => {});
       dialog.close();
       const undo = outcome.id === null ? null : () => undoChange(outcome.id);
       announce(`Done: ${this.change.title}.`, undo);
-      await load().catch(() => {});
+      document.dispatchEvent(new Event('changed'));
     } catch (problem) {
       this.refused(problem);
     }
@@ -131,9 +132,9 @@ class Proposal {
       this.stale();
       return;
     }
-    if (problem.status === 422 && this.failed) {
+    if (problem.status === 422 && this.ground.failed) {
       dialog.close();
-      this.failed(problem);
+      this.ground.failed(problem);
       return;
     }
     const parts = [el('p', { class: 'notice bad', role: 'alert', text: problem.message })];
@@ -153,7 +154,7 @@ class Proposal {
 
   /** Somebody else changed the table: what they did is shown, and the change can be asked for on top of it. */
   async stale() {
-    const before = this.seen;
+    const before = this.ground.seen;
     let now;
     try {
       now = await load();
@@ -161,7 +162,7 @@ class Proposal {
       this.refused(problem);
       return;
     }
-    this.seen = now;
+    this.ground.seen = now;
     const again = button('Show my change on the new table', null, () => this.ask());
     const changed = differences(before, now);
     this.body.replaceChildren(

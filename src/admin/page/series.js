@@ -117,18 +117,23 @@ export class Series {
     if (this.point === null || point > this.point) this.point = point;
   }
 
-  /** Lays what the server remembers under what was seen here: `{step_ms, destinations: {id: {rate, backlog}}}`, newest last. */
-  remember(destinations) {
-    for (const [id, charts] of destinations) {
+  /** Lays what the server remembers, as GET charts has it, under what was seen here. */
+  remember({ start, step, totals, destinations }) {
+    const lay = (ring, points) => {
+      points.forEach((value, at) => {
+        // A point is of the time before it was taken.
+        const point = Math.floor(((start + (at - 0.5) * step) * 1000) / STEP_MS);
+        const back = this.point - point;
+        const slot = ((point % POINTS) + POINTS) % POINTS;
+        if (value !== null && back > 0 && back < POINTS && Number.isNaN(ring.points[slot])) ring.points[slot] = value;
+      });
+    };
+    for (const name of ['in', 'rejected', 'dropped']) lay(this.totals.rings[name], totals[name]);
+    for (const { id, acknowledged, queued, spooled } of destinations) {
       const track = this.tracks.get(id);
       if (!track) continue;
-      for (const [name, points] of Object.entries(charts)) {
-        const ring = track.rings[name].points;
-        points.slice(-POINTS).reverse().forEach((value, back) => {
-          const slot = (this.slot - back - 1 + 2 * POINTS) % POINTS;
-          if (back < POINTS - 1 && Number.isNaN(ring[slot])) ring[slot] = value;
-        });
-      }
+      lay(track.rings.rate, acknowledged);
+      lay(track.rings.backlog, queued.map((lines, at) => (lines === null ? null : lines + (spooled[at] || 0))));
     }
   }
 }
@@ -137,7 +142,7 @@ const sum = (counts) => Object.values(counts || {}).reduce((all, one) => all + o
 
 function flowsOf(view) {
   const of = new Map();
-  let dropped = view.totals.blocked + view.totals.unrouted;
+  let dropped = 0;
   for (const one of view.destinations) {
     const gone = sum(one.dropped);
     dropped += gone;

@@ -43,7 +43,7 @@ function makeKind(kind) {
   const id = `rules-${kind}`;
   const list = el('ol', { class: 'rules', 'aria-labelledby': id });
   const none = el('p', { class: 'hint', text: 'none' });
-  const adding = button('Add', `Add a ${forms.ONE[kind]}`, () => forms.add(kind), { id: `add-${kind}` });
+  const adding = button('Add', `Add a ${forms.ONE[kind]}`, () => forms.add(kind), { id: `add-${kind}`, disabled: true });
   const head = el('div', { class: 'head' }, el('h3', { id }, `${title} `, number, el('span', { class: 'hint', text: ` ${what}` })), adding);
   $('#rules').append(el('div', { class: 'kind' }, head, list, none));
   const pages = new PagedList(list, {
@@ -52,7 +52,7 @@ function makeKind(kind) {
     key: (item) => `${item.state}\n${item.key}`,
     make: (item) => (item.state === 'in force' ? ruleRow(kind, item) : goneRow(kind, item)),
   });
-  return { pages, number, none };
+  return { pages, number, none, adding };
 }
 
 /** What the filter lets through: rules in force, then what the file has and isn't. */
@@ -68,7 +68,8 @@ function itemsOf(kind) {
 }
 
 function draw() {
-  for (const [kind, { pages, number, none }] of kinds) {
+  for (const [kind, { pages, number, none, adding }] of kinds) {
+    adding.disabled = false;
     const { shown, number: all } = itemsOf(kind);
     pages.show(shown);
     say(number, String(all));
