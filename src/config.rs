@@ -19,6 +19,7 @@ mod rule;
 mod rules;
 mod state;
 
+pub use admin::Admin;
 pub use keys::keys;
 pub use listen::{BadListenAddress, ListenAddress, Listener, ListenerKind};
 pub use print::print;
@@ -43,6 +44,8 @@ pub struct Config {
     pub source: Vec<u8>,
     /// Where to listen; may be empty, when systemd passes the sockets.
     pub listen: Vec<Listener>,
+    /// Who may see and change it.
+    pub admin: Admin,
     /// Limits of input.
     pub input: Input,
     /// What a line must hold to.

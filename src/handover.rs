@@ -151,6 +151,9 @@ pub enum FromSupervisor {
         origin: Origin,
         /// The config's path.
         config: String,
+        /// Where to write, at its end, what its CPU time went to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        profile: Option<String>,
     },
     /// Sockets and queues to take over, one descriptor each.
     Take {

@@ -35,6 +35,7 @@ pub mod route;
 
 // The last three in one call a batch, and from there to the rings in one commit.
 pub mod pipeline;
+pub mod profile;
 
 pub mod intake;
 

@@ -48,6 +48,8 @@ const MAX_OUTCOME: usize = 200;
 const DEATH: Duration = Duration::from_secs(2);
 /// What a retired worker may take to exit.
 const RETIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same, when it writes a profile.
+const PROFILE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What `baton run` was started with.
 #[derive(Clone, Debug)]
@@ -56,6 +58,8 @@ pub struct Start {
     pub binary: PathBuf,
     /// The config, likewise.
     pub config: PathBuf,
+    /// Where workers write, at their end, what their CPU time went to.
+    pub profile: Option<PathBuf>,
     /// The version of this process.
     pub version: String,
 }

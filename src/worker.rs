@@ -24,11 +24,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::admin::access::Access;
 use crate::config::{Config, LogFormat, LogLevel};
 use crate::handover::{FromSupervisor, FromWorker, Link, Origin, PROTOCOL};
 use crate::ledger::Ledger;
 use crate::state::StoreError;
-use crate::{logging, sys};
+use crate::{logging, profile, sys};
 
 /// The exit status of a worker whose supervisor has gone (EX_TEMPFAIL, sysexits.h).
 const ORPHANED: i32 = 75;
@@ -95,6 +96,7 @@ struct Begun {
     /// What was changed about its rules at run time.
     kept: amend::Kept,
     ledger: Arc<Ledger>,
+    access: Access,
 }
 
 fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
@@ -110,16 +112,17 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         &[],
     )?;
     fault::point("after-hello");
-    let (generation, (path, origin), mut fds) = match link.receive(true)? {
+    let (generation, (path, origin), profile, mut fds) = match link.receive(true)? {
         Some((
             FromSupervisor::Welcome {
                 generation,
                 config,
                 origin,
+                profile,
                 ..
             },
             fds,
-        )) => (generation, (config, origin), fds.into_iter()),
+        )) => (generation, (config, origin), profile, fds.into_iter()),
         Some((other, _)) => {
             let reason = format!("expected a welcome, heard {other:?}");
             return Err(Refusal { reason, status: 1 });
@@ -136,7 +139,9 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         status: 1,
     };
     let ledger = fds.next().ok_or_else(missing)?;
-    let compiled = match fds.next() {
+    let last_worked = fds.next();
+    let is_recovery = last_worked.is_some();
+    let compiled = match last_worked {
         // What last worked, whatever the file holds by now.
         Some(source) => {
             let source = sys::read_memfd(source.as_fd(), MAX_CONFIG)?;
@@ -149,10 +154,27 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         status: BAD_CONFIG,
     })?;
     logging::init(level_name(config.log.level), format_name(config.log.format));
+    if let Some(file) = profile
+        && let Err(error) = profile::begin_for(Path::new(&file))
+    {
+        tracing::error!(%error, file, "there will be no profile");
+    }
     for warning in &config.warnings {
         tracing::warn!("{}", warning.in_file(&config.path));
     }
     let kept = kept(&config, origin)?;
+    let access = match Access::read(&config.admin) {
+        Ok(access) => access,
+        // Metrics go on, whoever may look at them.
+        Err(error) if is_recovery => {
+            tracing::error!(error, "where a token is asked for, nobody is let in");
+            Access::for_nobody(&config.admin)
+        }
+        Err(reason) => {
+            let status = BAD_CONFIG;
+            return Err(Refusal { reason, status });
+        }
+    };
     fault::point("after-config");
     let ledger = Arc::new(Ledger::open(ledger.as_fd())?);
     Ok(Begun {
@@ -162,6 +184,7 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         config,
         kept,
         ledger,
+        access,
     })
 }
 
@@ -192,6 +215,13 @@ fn kept(config: &Config, origin: Origin) -> Result<amend::Kept, Refusal> {
                 return Ok(amend::Kept::default());
             }
         }
+    }
+}
+
+/// Writes the profile that was asked for.
+fn write_profile() {
+    if let Err(error) = profile::write() {
+        tracing::error!(%error, "the profile can't be written");
     }
 }
 

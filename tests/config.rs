@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use baton::config::{
-    Config, Input, Instrumentation, ListenAddress, Listener, ListenerKind, Log, LogFormat,
+    Admin, Config, Input, Instrumentation, ListenAddress, Listener, ListenerKind, Log, LogFormat,
     LogLevel, Problem, Problems, State, Supervisor, Synchronous, keys,
 };
 use baton::route::{Patterns, RouteKind};
@@ -181,7 +181,7 @@ fn the_examples_comments_are_the_defaults() {
                 .filter(|rest| is_key(rest))
                 .unwrap_or(line)
         })
-        .filter(|line| !line.starts_with("blocklist"))
+        .filter(|line| !line.starts_with("blocklist") && !line.starts_with("token_file"))
         .collect();
     let uncommented = Config::compile(&path, uncommented.join("\n").as_bytes()).unwrap();
     let without_source = |mut config: Config| {
@@ -339,6 +339,14 @@ fn everything_that_can_be_said_arrives() {
         listener(ListenerKind::Http, "tcp://[::1]:8081"),
     ];
     assert_eq!(config.listen, expected);
+    let admin = Admin {
+        token_file: Some(folder.join("token")),
+        allow_anyone: false,
+        hosts: vec!["relay1".to_owned(), "relay1.example.org".to_owned()],
+        protect_metrics: true,
+        pprof: true,
+    };
+    assert_eq!(config.admin, admin);
     let supervisor = Supervisor {
         control: folder.join("run/baton.sock"),
         ready_timeout: Duration::from_secs(90),

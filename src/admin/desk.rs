@@ -28,6 +28,10 @@ pub trait Desk: Send + Sync + 'static {
     fn is_serving(&self) -> bool;
     /// The rules in force. Slow when there are thousands.
     fn table(&self) -> TableView;
+    /// The version of the table in force.
+    fn version(&self) -> String;
+    /// The config with the rules in force, as TOML. Slow when there are thousands.
+    fn config(&self) -> String;
     /// What a change would make; nothing happens. Slow.
     ///
     /// # Errors

@@ -1,27 +1,33 @@
 //! The view over HTTP: for Prometheus, for health checks, and for people.
 
+mod events;
+mod guard;
+mod login;
+mod openapi;
 mod page;
+mod pprof;
 mod problem;
 mod query;
+mod seen;
 mod serve;
+mod stream;
+mod terms;
 mod v1;
 
 use std::sync::Arc;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
-use serde::Serialize;
+use axum::{Router, middleware};
 
 use super::desk::Desk;
 use super::samples::samples;
-use super::view::View;
 use crate::metrics;
-use crate::validate::Reason;
 
+pub use guard::{Guard, Reach};
 pub use serve::{Limits, Socket, serve, serve_with};
 
 const INDEX: &str = "\
@@ -30,9 +36,13 @@ Baton, a relay for Graphite metric streams.
 /              for browsers, the page: the table, destinations, inputs, history; /help is this text
 /metrics       counters, for Prometheus (OpenMetrics text)
 /healthz       200 while a worker serves, 503 while none does
-/api/status    everything there is to see (JSON)
-/api/rejected  the last lines that were rejected (JSON); ?reason=value: those alone
-/api/trace?metric=NAME  what becomes of a metric, or of a whole line (JSON)
+/api/v1/openapi.json  what may be asked, for programs (OpenAPI 3.1)
+/api/v1/status        everything there is to see (JSON)
+/api/v1/rejected      the last lines that were rejected (JSON); ?reason=value: those alone
+/api/v1/trace?metric=NAME  what becomes of a metric, or of a whole line (JSON)
+/api/v1/table         the rules in force (JSON)
+/api/v1/history       who changed what (JSON)
+/api/v1/config        the config with the rules in force (TOML)
 ";
 
 /// Who a connection is from, for the history: in the extensions of each request.
@@ -44,8 +54,11 @@ const MAX_TRACED: usize = 100;
 
 type Shared = State<Arc<dyn Desk>>;
 
-/// All pages. What isn't there is 404, a method that a page doesn't know 405, both with a JSON
-/// object whose `error` says so.
+/// A longer body is refused.
+const MAX_BODY: usize = 1 << 20;
+
+/// All pages. What isn't there is 404, a method that a page doesn't know 405, a body that is too long 413: all of it as
+/// RFC 9457 has it.
 pub fn router(source: Arc<dyn Desk>) -> Router {
     Router::new()
         .route("/", get(root))
@@ -53,17 +66,18 @@ pub fn router(source: Arc<dyn Desk>) -> Router {
         .merge(page::routes())
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(healthz))
-        .route("/api/status", get(status))
-        .route("/api/rejected", get(rejected))
-        .route("/api/trace", get(trace))
+        // As they were called before there were versions.
+        .route("/api/status", get(seen::status))
+        .route("/api/rejected", get(seen::rejected))
+        .route("/api/trace", get(seen::trace))
         .nest("/api/v1", v1::routes())
-        .fallback(|| async { error(StatusCode::NOT_FOUND, "no such page; / lists what there is") })
+        .fallback(|| async { problem::not_found("there is no such page: / lists what there is") })
         .method_not_allowed_fallback(|| async {
-            error(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this page is only read: GET or HEAD",
-            )
+            let detail = "this page doesn't know the method: Allow says which it knows";
+            problem::problem(StatusCode::METHOD_NOT_ALLOWED, detail)
         })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::map_response(problem::instead_of_text))
         .with_state(source)
 }
 
@@ -82,82 +96,4 @@ async fn healthz(State(source): Shared) -> (StatusCode, &'static str) {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not serving\n")
     }
-}
-
-async fn status(State(source): Shared) -> Json<View> {
-    Json(source.view())
-}
-
-/// A rejected line in JSON.
-#[derive(Serialize)]
-struct RejectedLine {
-    at_ms: u64,
-    reason: &'static str,
-    listener: String,
-    peer: String,
-    line: String,
-}
-
-async fn rejected(State(source): Shared, RawQuery(query): RawQuery) -> Response {
-    let reason = match rejected_reason(query.as_deref()) {
-        Ok(reason) => reason,
-        Err(wrong) => return error(StatusCode::BAD_REQUEST, &wrong),
-    };
-    let lines = source.rejected(reason).into_iter();
-    let lines = lines.map(|sample| RejectedLine {
-        at_ms: sample.at_ms,
-        reason: sample.reason,
-        listener: sample.listener,
-        peer: sample.peer,
-        line: sample.line,
-    });
-    Json(lines.collect::<Vec<_>>()).into_response()
-}
-
-/// The reason that is asked for; `None`: all.
-fn rejected_reason(query: Option<&str>) -> Result<Option<Reason>, String> {
-    let values = query::values(query, "reason")?;
-    let wanted = match &values[..] {
-        [] => return Ok(None),
-        [one] => String::from_utf8_lossy(one),
-        more => return Err(format!("expected one reason=, found {}", more.len())),
-    };
-    let found = Reason::ALL.into_iter().find(|r| r.as_str() == wanted);
-    found.map(Some).ok_or_else(|| {
-        let words = Reason::ALL.map(Reason::as_str).join(", ");
-        format!("there is no reason {wanted:?}: expected one of {words}")
-    })
-}
-
-async fn trace(State(source): Shared, RawQuery(query): RawQuery) -> Response {
-    let metrics = match traced(query.as_deref()) {
-        Ok(metrics) => metrics,
-        Err(wrong) => return error(StatusCode::BAD_REQUEST, &wrong),
-    };
-    // It asks rule by rule, which is slow: not on a thread that moves metrics.
-    let traces = tokio::task::spawn_blocking(move || source.trace(&metrics)).await;
-    match traces {
-        Ok(traces) => Json(traces).into_response(),
-        Err(_ended) => error(StatusCode::SERVICE_UNAVAILABLE, "not serving"),
-    }
-}
-
-fn traced(query: Option<&str>) -> Result<Vec<Vec<u8>>, String> {
-    let metrics = query::values(query, "metric")?;
-    match metrics.len() {
-        0 => {
-            Err("expected metric=NAME, or a whole line: metric=NAME%20VALUE%20TIMESTAMP".to_owned())
-        }
-        n if n > MAX_TRACED => Err(format!(
-            "expected at most {MAX_TRACED} times metric=, found {n}"
-        )),
-        _ if metrics.iter().any(|metric| metric.contains(&b'\n')) => {
-            Err("a metric has no newline in it: expected metric= once for each".to_owned())
-        }
-        _ => Ok(metrics),
-    }
-}
-
-fn error(status: StatusCode, text: &str) -> Response {
-    (status, Json(serde_json::json!({ "error": text }))).into_response()
 }

@@ -13,6 +13,9 @@ pub(super) struct Args {
     /// The config
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Where to write a CPU profile (pprof's format) when the worker ends; later workers append their generation to it
+    #[arg(long, value_name = "FILE")]
+    cpuprofile: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -22,6 +25,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let start = Start {
         binary: own_path()?,
         config,
+        profile: args.cpuprofile.as_deref().map(absolute),
         version: VERSION.to_owned(),
     };
     Ok(exit_code(supervisor::run(start, settings)?))

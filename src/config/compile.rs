@@ -106,7 +106,7 @@ pub(super) fn compile(
     let mut listen = listen::compile(&mut report, &root, folder);
     let supervisor = supervisor(&mut report, &root, folder, surroundings, &listen);
     let control = supervisor.as_ref().map(|own| &*own.control);
-    admin::compile(&mut report, &root, control, &mut listen);
+    let admin = admin::compile(&mut report, &root, folder, control, &mut listen);
     let (input, rules) = input(&mut report, &root);
     let order = rules::order(&mut report, &root);
     let log = log(&mut report, &root);
@@ -128,6 +128,7 @@ pub(super) fn compile(
     match (supervisor, state) {
         (Some(supervisor), Some(state)) if report.problems.is_empty() => Ok(Config {
             listen: listen.into_iter().map(|placed| placed.listener).collect(),
+            admin,
             input,
             rules,
             order,

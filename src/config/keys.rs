@@ -41,7 +41,14 @@ pub(super) const RELAY_NG: &[&str] = &[
 pub(super) const SUPERVISOR: &[&str] = &["control", "ready_timeout", "probation", "stop_timeout"];
 pub(super) const STATE: &[&str] = &["path", "synchronous", "max_size", "events_kept"];
 pub(super) const LISTEN: &[&str] = &["line", "pickle", "http"];
-pub(super) const ADMIN: &[&str] = &["api"];
+pub(super) const ADMIN: &[&str] = &[
+    "api",
+    "token_file",
+    "allow_anyone",
+    "hosts",
+    "protect_metrics",
+    "pprof",
+];
 pub(super) const INPUT: &[&str] = &["max_line", "max_frame", "max_connections", "idle_timeout"];
 pub(super) const VALIDATION: &[&str] = &[
     "level",

@@ -122,6 +122,14 @@ impl From<ListenAddress> for String {
 }
 
 impl ListenAddress {
+    /// Whether other machines can reach it.
+    pub fn is_for_others(&self) -> bool {
+        match self {
+            ListenAddress::Tcp(at) | ListenAddress::Udp(at) => !at.ip().is_loopback(),
+            ListenAddress::Unix(_) => false,
+        }
+    }
+
     /// Whether the kernel would refuse to bind both. IPv6 listeners take IPv6 only, so families
     /// don't meet.
     pub fn overlaps(&self, other: &ListenAddress) -> bool {
@@ -141,6 +149,20 @@ impl ListenAddress {
 }
 
 impl ListenerKind {
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<ListenerKind> {
+        let all = [ListenerKind::Line, ListenerKind::Pickle, ListenerKind::Http];
+        all.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// Whether a relay can be changed through it.
+    pub fn administers(self) -> bool {
+        match self {
+            ListenerKind::Http => true,
+            ListenerKind::Line | ListenerKind::Pickle => false,
+        }
+    }
+
     /// As it is written; the name that systemd's sockets of this kind have.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -140,10 +140,24 @@ fn listen(config: &Config) -> Lines {
 }
 
 fn admin(config: &Config) -> Lines {
-    match config.api_socket() {
-        Some(_) => Lines::new(),
-        None => vec![("api", false.to_string())],
+    let own = &config.admin;
+    let mut lines = Lines::new();
+    let api = config.api_socket().is_some();
+    differs(&mut lines, "api", (&api, &true), bool::to_string);
+    if let Some(token_file) = &own.token_file {
+        lines.push(("token_file", path(token_file)));
     }
+    for (key, value) in [
+        ("allow_anyone", own.allow_anyone),
+        ("protect_metrics", own.protect_metrics),
+        ("pprof", own.pprof),
+    ] {
+        differs(&mut lines, key, (&value, &false), bool::to_string);
+    }
+    if !own.hosts.is_empty() {
+        lines.push(("hosts", list(own.hosts.iter().cloned())));
+    }
+    lines
 }
 
 fn supervisor(config: &Config, usual: &Config) -> Lines {

@@ -308,6 +308,7 @@ impl Config {
             listen: self.listen.clone(),
             input: self.input.clone(),
             log: self.log,
+            admin: self.admin.clone(),
             instrumentation: self.instrumentation.clone(),
             blocklist: Vec::new(),
             rewriters: Vec::new(),

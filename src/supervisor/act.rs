@@ -6,7 +6,9 @@ use super::holdings::Entry;
 use super::machine::{self, Action, Event, Id};
 use super::sockets::Listener;
 use super::worker::{Binary, Worker};
-use super::{HISTORY, MAX_OUTCOME, RETIRE_TIMEOUT, Settings, Supervisor, timestamp};
+use super::{
+    HISTORY, MAX_OUTCOME, PROFILE_TIMEOUT, RETIRE_TIMEOUT, Settings, Supervisor, timestamp,
+};
 use crate::handover::{Answer, FromSupervisor, Generation, Origin};
 
 impl Supervisor {
@@ -37,7 +39,12 @@ impl Supervisor {
                 Action::Retire(id) => {
                     self.tell(id, &FromSupervisor::Retire);
                     if let Some(worker) = self.workers.get_mut(&id) {
-                        worker.retire_by = Some(Instant::now() + RETIRE_TIMEOUT);
+                        // Finding the functions' names takes long.
+                        let limit = match self.start.profile {
+                            Some(_) => PROFILE_TIMEOUT,
+                            None => RETIRE_TIMEOUT,
+                        };
+                        worker.retire_by = Some(Instant::now() + limit);
                     }
                 }
                 Action::Settle(id) => self.settle(id),

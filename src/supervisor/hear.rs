@@ -113,6 +113,14 @@ impl Supervisor {
             return;
         };
         let config = self.start.config.to_string_lossy().into_owned();
+        let profile = self.start.profile.as_deref().map(|path| {
+            let path = path.to_string_lossy();
+            // The first worker is mostly the only one; none overwrites another's.
+            match id {
+                1 => path.into_owned(),
+                id => format!("{path}.{id}"),
+            }
+        });
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
@@ -136,6 +144,7 @@ impl Supervisor {
                 generation: id,
                 origin,
                 config,
+                profile,
             },
             fds,
         );

@@ -21,7 +21,7 @@ use super::windows::Gathering;
 use crate::aggregate;
 use crate::aggregating::Aggregating;
 use crate::amend::Document;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ListenAddress, ListenerKind};
 use crate::destination::Destination;
 use crate::gate::Gate;
 use crate::handover::{Item, Registry};
@@ -50,7 +50,7 @@ pub(super) fn assemble(
         config: file,
         ledger,
         kept,
-        ..
+        access,
     } = begun;
     let (entries, changes) = kept;
     let document = Document::new(file, entries);
@@ -151,6 +151,7 @@ pub(super) fn assemble(
         .drain(..)
         .map(|(item, socket)| listener(&ledger, item, socket).map(Arc::new))
         .collect::<io::Result<Vec<_>>>()?;
+    admitted(&config, &listeners)?;
     let standing = Standing::new(&config, &destinations);
     let relay = Arc::new(Relay {
         generation,
@@ -176,7 +177,7 @@ pub(super) fn assemble(
         amending: Amending::default(),
         leaving: Mutex::new(leaving),
         listeners: Mutex::new(listeners),
-        web: Web::default(),
+        web: Web::new(access),
         history: Mutex::default(),
         serving: AtomicBool::new(false),
         began: AtomicBool::new(false),
@@ -189,6 +190,19 @@ pub(super) fn assemble(
         relay.add_connection(&item, socket)?;
     }
     Ok(relay)
+}
+
+/// Sockets that systemd passed are bound already; what holds for those of the config holds for them.
+fn admitted(config: &Config, listeners: &[Arc<Listener>]) -> io::Result<()> {
+    for listener in listeners.iter().filter(|listener| listener.passed) {
+        let kind = ListenerKind::named(&listener.kind);
+        let address = listener.address.parse::<ListenAddress>();
+        if let (Some(kind), Ok(address)) = (kind, address) {
+            let admitted = config.admin.admits(kind, &address);
+            admitted.map_err(|message| invalid(format!("a socket from systemd: {message}")))?;
+        }
+    }
+    Ok(())
 }
 
 /// The config's limit, or what the limit of open files leaves: each connection is one here and one

@@ -71,6 +71,7 @@ pub(super) fn hold(begun: Begun) -> io::Result<i32> {
     }
     .hear_until_end();
     let status = status?;
+    super::write_profile();
     #[expect(
         clippy::disallowed_methods,
         reason = "the runtime's threads may be inside of anything: nobody waits for them"
@@ -439,6 +440,7 @@ impl Conversation {
                     let _gone = teller.send(&FromWorker::Progress { step }, &[]);
                 };
                 let stopping = Stopping::begin(&self.relay, limit, takes_longer, move |summary| {
+                    super::write_profile();
                     // Without a supervisor there is nobody to tell.
                     let _gone = link.send(&FromWorker::Stopped { summary }, &[]);
                     #[expect(

@@ -11,10 +11,12 @@ use tokio::sync::watch;
 use super::amend;
 use super::relay::{Relay, lock};
 use super::report;
+use crate::admin::access::Access;
 use crate::admin::charts::Charts;
 use crate::admin::desk::{self, Desk, Outcome, Refusal, TableView};
-use crate::admin::http::{Socket, router, serve};
+use crate::admin::http::{Guard, Reach, Socket, router, serve};
 use crate::admin::view::View;
+use crate::config::{self, ListenAddress};
 use crate::intake::Sample;
 use crate::listen::Listener;
 use crate::pipeline::trace::Trace;
@@ -23,12 +25,21 @@ use crate::tap::{Subscription, Wanted};
 use crate::validate::Reason;
 
 /// The servers that run now, by their listener.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Web {
     running: Mutex<Vec<(u64, watch::Sender<bool>)>>,
+    access: Arc<Access>,
 }
 
 impl Web {
+    /// Serves nothing yet; later, those who may.
+    pub fn new(access: Access) -> Web {
+        Web {
+            running: Mutex::default(),
+            access: Arc::new(access),
+        }
+    }
+
     /// Serves a listener.
     pub fn serve(&self, relay: &Arc<Relay>, listener: &Listener) {
         let socket = match own_listener(listener) {
@@ -40,7 +51,8 @@ impl Web {
         };
         let (end, mut ended) = watch::channel(false);
         lock(&self.running).push((listener.cookie, end));
-        let router = router(Arc::new(Asked(relay.clone())));
+        let pages = router(Arc::new(Asked(relay.clone())));
+        let router = Guard::new(self.access.clone(), reach(&listener.address)).around(pages);
         relay.runtime.spawn(serve(socket, router, async move {
             // That the sender has gone means the same.
             let _ended = ended.wait_for(|ended| *ended).await;
@@ -60,6 +72,15 @@ impl Web {
         {
             end.send_replace(true);
         }
+    }
+}
+
+/// Who can reach an address. One that can't be read is taken for the worst.
+fn reach(address: &str) -> Reach {
+    match address.parse::<ListenAddress>() {
+        Ok(ListenAddress::Unix(_)) => Reach::Owner,
+        Ok(address) if !address.is_for_others() => Reach::Machine,
+        _ => Reach::Others,
     }
 }
 
@@ -96,6 +117,14 @@ impl Desk for Asked {
     fn table(&self) -> TableView {
         let now = self.0.in_force();
         TableView::of(&now.document, now.version(&self.0.config_hash))
+    }
+
+    fn version(&self) -> String {
+        self.0.in_force().version(&self.0.config_hash)
+    }
+
+    fn config(&self) -> String {
+        config::print(&self.0.in_force().config)
     }
 
     fn preview(&self, asked: &desk::Asked) -> Result<Outcome, Refusal> {

@@ -47,7 +47,7 @@ fn a_request_under_way_is_answered_by_the_old_worker() {
     let mut socket = TcpStream::connect(trial.http).unwrap();
     socket.set_read_timeout(Some(LIMIT)).unwrap();
     socket
-        .write_all(b"GET /api/status HTTP/1.1\r\nhost: x\r\n")
+        .write_all(b"GET /api/status HTTP/1.1\r\nhost: localhost\r\n")
         .unwrap();
     // Begun once it shows as a connection that the relay has accepted.
     let waits = |trial: &Trial| trial.get("/healthz").is_ok_and(|h| h.contains("200"));

@@ -490,7 +490,7 @@ impl Trial {
         socket.set_read_timeout(Some(LIMIT))?;
         write!(
             socket,
-            "GET {page} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+            "GET {page} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
         )?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;

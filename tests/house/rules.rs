@@ -63,6 +63,7 @@ pub const ROOMS: &[Room] = &[
     // The edges.
     room(30, "gate"),
     room(30, "tap").only(&["route"]),
+    room(30, "profile").only(&[]),
     room(31, "intake"),
     room(32, "listen"),
     room(32, "destination"),

@@ -188,7 +188,8 @@ impl Relay {
     pub fn page(&self, path: &str) -> String {
         let mut http = TcpStream::connect((Ipv4Addr::LOCALHOST, self.http)).unwrap();
         http.set_read_timeout(Some(LIMIT)).unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: baton\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         http.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         http.read_to_string(&mut answer).unwrap();

@@ -72,6 +72,14 @@ impl Desk for Fake {
         }
     }
 
+    fn version(&self) -> String {
+        "1".to_owned()
+    }
+
+    fn config(&self) -> String {
+        String::new()
+    }
+
     fn preview(&self, _: &Asked) -> Result<Outcome, Refusal> {
         Err(Refusal::Restarting)
     }
@@ -166,6 +174,8 @@ impl Server {
 fn patient() -> Limits {
     Limits {
         connections: 64,
+        streams: 2,
+        patience: DEADLINE,
         head: NEVER,
         life: NEVER,
         grace: DEADLINE,
@@ -261,7 +271,7 @@ fn assert_refused(server: &Server, page: &str, said: &str) {
     let (head, body) = server.ask(&format!("GET {page}"));
     assert!(head.starts_with("http/1.1 400 "), "{page}: {head}");
     let error: serde_json::Value = serde_json::from_str(&body).unwrap();
-    let error = error["error"].as_str().unwrap();
+    let error = error["detail"].as_str().unwrap();
     assert!(error.contains(said), "{page}: {error}");
 }
 
@@ -303,7 +313,7 @@ fn the_index_lists_pages_that_are_there() {
         .split_whitespace()
         .filter(|word| word.starts_with('/'))
         .collect();
-    assert_eq!(pages.len(), 5);
+    assert_eq!(pages.len(), 9);
     for page in pages {
         let (head, _) = server.ask(&format!("GET {page}"));
         assert!(head.starts_with("http/1.1 200 "), "{page}: {head}");
@@ -339,7 +349,7 @@ fn what_is_not_there_is_an_error_in_json() {
             "{request}: {head}"
         );
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-        assert!(body["error"].is_string(), "{request}: {body}");
+        assert_eq!(body["status"].to_string(), status, "{request}: {body}");
         assert_eq!(
             head.contains("\r\nallow: get,head"),
             status == "405",
@@ -509,5 +519,57 @@ fn until(mut done: impl FnMut() -> bool) {
     while !done() {
         assert!(start.elapsed() < DEADLINE, "it didn't come");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn events_go_on_when_a_connections_time_is_over() {
+    let limits = Limits {
+        life: Duration::from_millis(300),
+        grace: Duration::from_millis(100),
+        ..patient()
+    };
+    let server = Server::start(Arc::default(), limits);
+    let mut client = server.connect();
+    client
+        .write_all(b"GET /api/v1/events HTTP/1.1\r\nhost: a\r\n\r\n")
+        .unwrap();
+    let mut got = String::new();
+    // The third comes after two seconds.
+    while got.matches("event: status\n").count() < 3 {
+        let mut bytes = [0; 4096];
+        let n = client.read(&mut bytes).unwrap();
+        assert_ne!(n, 0, "{got}");
+        got.push_str(&String::from_utf8_lossy(&bytes[..n]));
+    }
+    assert!(
+        got.contains("retry: 500\n\n") && got.contains("event: table\ndata: {\"version\":\"1\"}\n")
+    );
+}
+
+#[test]
+fn a_head_has_a_size() {
+    let server = Server::usual();
+    for head in [
+        format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "x".repeat(1 << 20)),
+        format!(
+            "GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n",
+            "x".repeat(1 << 20)
+        ),
+        format!(
+            "GET / HTTP/1.1\r\nhost: a\r\n{}\r\n",
+            "x: 1\r\n".repeat(1000)
+        ),
+    ] {
+        let mut client = server.connect();
+        // The answer may come before all of it was read.
+        let _refused = client.write_all(head.as_bytes());
+        let answer = read_all(&mut client);
+        let status = answer.get(9..12).unwrap_or_default();
+        assert!(
+            answer.is_empty() || [&b"431"[..], b"414"].contains(&status),
+            "{}",
+            answer.escape_ascii()
+        );
     }
 }

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use md5::{Digest, Md5};
 
-use super::error;
+use super::problem;
 use crate::admin::desk::Desk;
 
 /// A file of the page.
@@ -86,7 +86,7 @@ pub(super) fn root(headers: &HeaderMap, text: &'static str) -> Response {
 async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
     match FILES.iter().position(|file| file.name == name) {
         Some(at) => served(&FILES[at], &TAGS[at], &headers),
-        None => error(StatusCode::NOT_FOUND, "the page has no such file"),
+        None => problem::not_found("the page has no such file").into_response(),
     }
 }
 

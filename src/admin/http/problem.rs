@@ -1,12 +1,15 @@
 //! What went wrong, as RFC 9457 has it: `application/problem+json`.
 
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::admin::desk::{BacklogOf, Refusal};
 use crate::amend::Refused;
+
+/// What axum says in words is shorter.
+const MAX_DETAIL: usize = 4096;
 
 /// A problem; its `type` is about:blank, so the title says what the status does.
 #[derive(Debug, Serialize)]
@@ -64,6 +67,30 @@ pub(super) fn not_found(detail: &str) -> Problem {
 /// It can't be done now.
 pub(super) fn unavailable(detail: &str) -> Problem {
     problem(StatusCode::SERVICE_UNAVAILABLE, detail)
+}
+
+/// Axum refuses in plain text what doesn't come as far as a handler, such as a body that is too long.
+pub(super) async fn instead_of_text(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(CONTENT_TYPE);
+    let is_text = kind.is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !status.is_client_error() || !is_text {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let said = axum::body::to_bytes(body, MAX_DETAIL).await;
+    let said = String::from_utf8_lossy(&said.unwrap_or_default()).into_owned();
+    let detail = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "expected a body of at most 1 MiB",
+        _ => &said,
+    };
+    let mut response = problem(status, detail).into_response();
+    for (name, value) in &parts.headers {
+        if name != CONTENT_TYPE && name != CONTENT_LENGTH {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    response
 }
 
 /// Why a change isn't made.

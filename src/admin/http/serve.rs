@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
@@ -11,11 +12,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::Peer;
+use super::stream::{self, Streaming};
 
 /// Of the head of a request, and of an answer before it is written.
 const BUFFER: usize = 64 * 1024;
@@ -27,9 +29,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Limits {
     /// Connections at one time; more wait in the kernel.
     pub connections: usize,
+    /// Of those, answers that go on; who asks for more is refused.
+    pub streams: usize,
+    /// How long such an answer may find nobody who reads it.
+    pub patience: Duration,
     /// From being ready for a request to the end of its head.
     pub head: Duration,
-    /// How long a connection is kept, whatever goes on.
+    /// How long a connection is kept, whatever goes on, but for answers that go on.
     pub life: Duration,
     /// What answers under way get of it before they are cut off; also when serving ends.
     pub grace: Duration,
@@ -39,6 +45,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             connections: 64,
+            streams: 32,
+            patience: stream::PATIENCE,
             head: Duration::from_secs(10),
             life: Duration::from_secs(60),
             grace: Duration::from_secs(1),
@@ -124,6 +132,7 @@ pub async fn serve_with(
     let listener = listener.into();
     let mut shutdown = pin!(shutdown);
     let stop = watch::Sender::new(());
+    let room = Arc::new(Semaphore::new(limits.streams));
     let mut connections = JoinSet::new();
     let mut failing = false;
     loop {
@@ -137,14 +146,15 @@ pub async fn serve_with(
             Ok(client) => {
                 failing = false;
                 let (router, stop) = (router.clone(), stop.subscribe());
+                let streaming = Streaming::new(room.clone(), stop, limits.patience);
                 connections.spawn(async move {
                     match client {
                         Client::Tcp(socket, peer) => {
-                            connection(limits, socket, peer, router, stop).await;
+                            connection(limits, socket, peer, router, streaming).await;
                         }
                         Client::Unix(socket) => {
                             let peer = user(&socket).await;
-                            connection(limits, socket, peer, router, stop).await;
+                            connection(limits, socket, peer, router, streaming).await;
                         }
                     }
                 });
@@ -173,22 +183,33 @@ async fn connection(
     socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
     router: Router,
-    mut stop: watch::Receiver<()>,
+    streaming: Streaming,
 ) {
-    let router = router.layer(Extension(peer));
+    let router = router
+        .layer(Extension(peer))
+        .layer(Extension(streaming.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(BUFFER)
         // `printf … | nc` has nothing more to say, and still listens.
         .half_close(true)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
+        .with_upgrades();
     let mut connection = pin!(connection);
-    tokio::select! {
-        // Its errors are the client's: gone, too slow, or no HTTP.
-        _ended = &mut connection => return,
-        _stopping = stop.changed() => {}
-        () = sleep(limits.life.saturating_sub(limits.grace)) => {}
+    loop {
+        tokio::select! {
+            // Its errors are the client's: gone, too slow, or no HTTP.
+            _ended = &mut connection => return,
+            // Who doesn't read events is not waited for.
+            () = streaming.cut() => return,
+            () = streaming.stopped() => break,
+            () = sleep(limits.life.saturating_sub(limits.grace)) => {}
+        }
+        // What goes on has limits of its own.
+        if !streaming.is_open() {
+            break;
+        }
     }
     connection.as_mut().graceful_shutdown();
     let _answered = timeout(limits.grace, connection).await;

@@ -9,18 +9,19 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::header::{ETAG, IF_MATCH, LOCATION, USER_AGENT};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde_json::{Map, Value};
 
 use super::problem::{self, Problem};
 use super::query::Query;
-use super::{Peer, Shared};
+use super::terms::{Asker, Terms, etag, terms};
+use super::{Shared, events, openapi, seen};
 use crate::admin::desk::{Asked, Desk, Refusal, TableRule, What};
-use crate::amend::{Backlog, Change, Form, Place};
+use crate::amend::{Change, Form};
 use crate::config::RuleKind;
 
 /// The collections, and what is in each.
@@ -33,6 +34,12 @@ const COLLECTIONS: [(&str, RuleKind); 4] = [
 
 pub(super) fn routes() -> Router<Arc<dyn Desk>> {
     let mut router = Router::new()
+        .route("/status", get(seen::status))
+        .route("/rejected", get(seen::rejected))
+        .route("/trace", get(seen::trace))
+        .route("/config", get(seen::config))
+        .route("/openapi.json", get(openapi::document))
+        .route("/events", get(events::events))
         .route("/table", get(table))
         .route("/routes/{key}/destinations", post(add_destination))
         .route(
@@ -60,60 +67,7 @@ pub(super) fn routes() -> Router<Arc<dyn Desk>> {
             )
             .route(&format!("/{name}/{{key}}/move"), post(put));
     }
-    router
-}
-
-/// Who asks, and on what condition.
-pub(super) struct Asker {
-    peer: String,
-    via: &'static str,
-    if_match: Option<String>,
-}
-
-impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Asker {
-    type Rejection = Problem;
-
-    async fn from_request_parts(
-        parts: &mut axum::http::request::Parts,
-        _: &S,
-    ) -> Result<Asker, Problem> {
-        let peer = parts.extensions.get::<Peer>();
-        let header = |name| {
-            parts
-                .headers
-                .get(name)
-                .and_then(|v: &HeaderValue| v.to_str().ok())
-        };
-        let via = match header(USER_AGENT).unwrap_or_default() {
-            agent if agent.starts_with("baton/") => "cli",
-            _ if parts.headers.contains_key("x-baton-page") => "page",
-            _ => "http",
-        };
-        Ok(Asker {
-            peer: peer.map_or_else(|| "unknown".to_owned(), |peer| peer.0.clone()),
-            via,
-            if_match: if_match(&parts.headers)?,
-        })
-    }
-}
-
-fn if_match(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(tag) = headers.get(IF_MATCH) else {
-        return Ok(None);
-    };
-    match tag.to_str().map(str::trim) {
-        Ok("*") => Ok(None),
-        Ok(tag) if tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"') => {
-            Ok(Some(tag[1..tag.len() - 1].to_owned()))
-        }
-        _ => Err(problem::bad(
-            "If-Match: expected one ETag in quotes, as the table was read with",
-        )),
-    }
-}
-
-fn etag(version: &str) -> [(axum::http::HeaderName, String); 1] {
-    [(ETAG, format!("\"{version}\""))]
+    router.layer(Extension(Arc::<events::Latest>::default()))
 }
 
 /// Has something slow done where that holds up no metric.
@@ -149,76 +103,6 @@ async fn show(
             "there is no {} {key:?}",
             kind.one()
         ))),
-    }
-}
-
-/// What a query says of a change.
-struct Terms {
-    backlog: Option<Backlog>,
-    volatile: bool,
-    dry_run: bool,
-    place: Option<Place>,
-}
-
-fn terms(query: Option<&str>, places: bool) -> Result<Terms, Problem> {
-    let mut known = vec!["backlog", "volatile", "dry_run"];
-    if places {
-        known.push("place");
-    }
-    let mut query = Query::read(query, &known).map_err(|wrong| problem::bad(&wrong))?;
-    let backlog = match query
-        .take("backlog")
-        .map_err(|wrong| problem::bad(&wrong))?
-    {
-        None => None,
-        Some(word) => {
-            let found = Backlog::WORDS.into_iter().find(|(known, _)| *known == word);
-            let (_, backlog) = found.ok_or_else(|| {
-                problem::bad(&format!(
-                    "backlog: expected drain, discard or keep, found {word:?}"
-                ))
-            })?;
-            Some(backlog)
-        }
-    };
-    let mut flag = |name| match query.take(name) {
-        Ok(None) => Ok(false),
-        Ok(Some(word)) if word == "true" => Ok(true),
-        Ok(Some(word)) if word == "false" => Ok(false),
-        Ok(Some(word)) => Err(problem::bad(&format!(
-            "{name}: expected true or false, found {word:?}"
-        ))),
-        Err(wrong) => Err(problem::bad(&wrong)),
-    };
-    let (volatile, dry_run) = (flag("volatile")?, flag("dry_run")?);
-    let place = match query.take("place").map_err(|wrong| problem::bad(&wrong))? {
-        None => None,
-        Some(text) => Some(place(&text).ok_or_else(|| {
-            problem::bad(&format!(
-                "place: expected first, last, before:KEY or after:KEY, found {text:?}"
-            ))
-        })?),
-    };
-    Ok(Terms {
-        backlog,
-        volatile,
-        dry_run,
-        place,
-    })
-}
-
-fn place(text: &str) -> Option<Place> {
-    match text {
-        "first" => Some(Place::First),
-        "last" => Some(Place::Last),
-        text => {
-            let (word, key) = text.split_once(':')?;
-            match word {
-                "before" => Some(Place::Before(key.to_owned())),
-                "after" => Some(Place::After(key.to_owned())),
-                _ => None,
-            }
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Its listeners: an address each, `:2003` for all of the machine's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use toml::de::DeTable;
 
@@ -27,6 +27,10 @@ pub(super) fn translate(report: &mut Report, root: &mut DeTable, machine: &Machi
         let Some(addresses) = given.as_value().keep(report, addresses(&text, machine)) else {
             continue;
         };
+        let addresses = match kind {
+            "http" => for_this_machine(report, root, &given, addresses),
+            _ => addresses,
+        };
         let listeners = addresses.iter().flat_map(|address| {
             schemes
                 .iter()
@@ -36,6 +40,37 @@ pub(super) fn translate(report: &mut Report, root: &mut DeTable, machine: &Machi
         put(report, root, ("listen", kind), (given.key, given.at), list);
     }
     idle_timeout(report, root);
+}
+
+/// Its pages are open to everybody. Here they can change the relay, so that unless `[admin]` says who may, those of this
+/// machine have them alone: a config that was good before is no reason not to start.
+fn for_this_machine(
+    report: &mut Report,
+    root: &DeTable,
+    given: &Given,
+    addresses: Vec<String>,
+) -> Vec<String> {
+    let admin = root
+        .get("admin")
+        .and_then(|admin| admin.get_ref().as_table());
+    let is_settled = ["token_file", "allow_anyone"]
+        .into_iter()
+        .any(|key| admin.is_some_and(|admin| admin.get(key).is_some()));
+    let ports = addresses.iter().filter_map(|address| {
+        let at: SocketAddr = address.parse().ok()?;
+        (!at.ip().is_loopback()).then_some(at.port())
+    });
+    match ports.last() {
+        Some(port) if !is_settled => {
+            let message = format!(
+                "served on 127.0.0.1:{port} alone, since it would let everybody change this relay: \
+                 set admin.token_file, or admin.allow_anyone = true"
+            );
+            report.warn(Some(given.at), given.key, message);
+            vec![format!("127.0.0.1:{port}")]
+        }
+        _ => addresses,
+    }
 }
 
 /// `host:port` of all sockets to bind. Go's listeners at an unspecified address take both families.

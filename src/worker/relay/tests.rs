@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::super::{Begun, assemble, offered::Offered};
 use super::*;
+use crate::admin::access::Access;
 use crate::handover::{FromWorker, Link};
 use crate::ledger::{BYTES, Offset, Writer};
 
@@ -14,11 +15,13 @@ const CONFIG: &[u8] = b"[listen]\nline = []\nhttp = []\n[instrumentation]\ninter
 fn relay() -> (Arc<Relay>, Link) {
     let (link, supervisor) = Link::pair().unwrap();
     let memory = sys::memfd("ledger", BYTES).unwrap();
+    let config = Config::compile(Path::new("/baton.toml"), CONFIG).unwrap();
     let begun = Begun {
         link: Arc::new(link),
         version: String::new(),
         generation: 2,
-        config: Config::compile(Path::new("/baton.toml"), CONFIG).unwrap(),
+        access: Access::for_nobody(&config.admin),
+        config,
         kept: Default::default(),
         ledger: Arc::new(Ledger::open(memory.as_fd()).unwrap()),
     };
