@@ -1,6 +1,7 @@
 //! From a batch of lines to the rings of their destinations: placed and counted in one commit.
 
 mod rejected;
+mod shown;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,7 +16,7 @@ use crate::ledger::{Count, DropReason, Object, Writer};
 use crate::pipeline::{Batch, Placed, Terms};
 use crate::queue::{Append, Queue, Ring};
 use crate::route::{Moment, Table};
-use crate::tap::Tap;
+use crate::tap::{At, Tap};
 use crate::validate::order::SharedOrder;
 use crate::validate::{Reason, Rules};
 
@@ -129,6 +130,8 @@ impl Intake {
         let lines = lines.into();
         let up = snapshot.up.load();
         let order = self.order.get();
+        let watched = self.tap.watched();
+        batch.keep(watched.has(At::Routed), watched.has(At::Rejected));
         let mut also = Some(also);
         for attempt in 1.. {
             batch.run(&self.terms(snapshot, &up, order, now_ms), lines.text);
@@ -142,6 +145,9 @@ impl Intake {
             if self.place(snapshot, batch, writer, terms, lines, also)? {
                 break;
             }
+        }
+        if watched.is_any() {
+            self.show(watched, batch, lines.text);
         }
         Ok(())
     }
@@ -158,10 +164,15 @@ impl Intake {
         let Lane { batch, writer, .. } = lane;
         let now_ms = now_ms();
         let up = snapshot.up.load();
+        let is_watched = self.tap.watched().has(At::Routed);
+        batch.keep(is_watched, false);
         batch.run_outputs(&self.terms(snapshot, &up, None, now_ms), lines);
-        let lines = lines.into();
+        let whole = lines.into();
         let terms = (origin, now_ms, None);
-        let _placed = self.place(snapshot, batch, writer, terms, lines, also)?;
+        let _placed = self.place(snapshot, batch, writer, terms, whole, also)?;
+        if is_watched {
+            self.show_routed(batch, lines);
+        }
         Ok(())
     }
 

@@ -15,6 +15,7 @@ mod judge;
 mod memo;
 mod order;
 mod placing;
+mod shown;
 pub mod trace;
 
 use std::ops::Range;
@@ -57,6 +58,8 @@ pub struct Batch {
     admitted: Vec<Admitted>,
     gathered: gathered::List,
     placing: Placing,
+    /// All rejected lines, if somebody wants to see them.
+    shown: Option<Vec<Rejection>>,
 }
 
 /// Lines that are looked up together.
@@ -206,6 +209,9 @@ impl Batch {
         self.admitted.clear();
         self.gathered.clear();
         self.placing.begin(table);
+        if let Some(shown) = &mut self.shown {
+            shown.clear();
+        }
     }
 
     #[inline]
@@ -366,6 +372,10 @@ impl Batch {
     fn reject(&mut self, reason: Reason, range: Range<usize>) {
         self.lines += 1;
         self.rejected[reason as usize] += 1;
+        if let Some(shown) = &mut self.shown {
+            let range = range.clone();
+            shown.push(Rejection { reason, range });
+        }
         if self.rejected[reason as usize] <= REJECTIONS {
             self.rejections.push(Rejection { reason, range });
         }

@@ -7,6 +7,7 @@
 //! slow to ask have a limited time for each batch.
 
 mod glob;
+mod look;
 mod printable;
 mod sample;
 mod subscription;
@@ -20,9 +21,10 @@ use arc_swap::ArcSwap;
 use subscription::Subscriber;
 
 pub use glob::{BadGlob, Glob};
+pub use look::Seen;
 pub use printable::printable;
 pub use subscription::{Event, QUEUE, Subscription};
-pub use wanted::{At, MAX_PATTERN, Wanted};
+pub use wanted::{At, KEYS, MAX_PATTERN, Wanted};
 
 /// So many may look on at one time.
 pub const MAX_SUBSCRIBERS: usize = 64;
@@ -43,9 +45,6 @@ pub struct Tap {
 pub struct Watched(u8);
 
 impl Watched {
-    /// Nobody does.
-    pub const NOTHING: Watched = Watched(0);
-
     /// Whether somebody does there.
     #[inline]
     pub fn has(self, at: At) -> bool {

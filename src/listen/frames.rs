@@ -18,6 +18,7 @@ use crate::intake::{Lines, Snapshot};
 use crate::ledger::{Count, Writer};
 use crate::pipeline::Batch;
 use crate::queue::Ring;
+use crate::tap::At;
 use crate::validate::Reason;
 
 /// What a connection may take for the frame that it has begun in any case, as for a partial line.
@@ -306,6 +307,10 @@ impl Placing<'_> {
     fn note(&self, state: &mut State) {
         for (reason, what) in &self.samples {
             note_sample(self.inputs, self.connection, *reason, what);
+        }
+        let unseen = self.refused.iter().sum::<u64>() - self.samples.len() as u64;
+        if unseen > 0 {
+            self.inputs.intake.tap.miss(At::Rejected, unseen);
         }
         let line = self.batch.rejections().first();
         let line = line.map(|r| (r.reason, &self.text[r.range.clone()]));

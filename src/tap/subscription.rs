@@ -94,6 +94,7 @@ pub(super) struct Subscriber {
     at: At,
     matcher: Matcher,
     glob: Option<Glob>,
+    is_costly: bool,
     sample: u32,
     /// Another one for each batch.
     seed: AtomicU64,
@@ -123,9 +124,11 @@ impl Subscriber {
             "" => None,
             glob => Some(Glob::new(glob).map_err(|bad| bad.to_string())?),
         };
+        let regexes = [&patterns.regex[..], &patterns.not_regex];
         Ok(Subscriber {
             at: *at,
             matcher,
+            is_costly: glob.is_some() || !regexes.concat().is_empty(),
             glob,
             sample: sample.unwrap_or(1),
             seed: AtomicU64::new(std::process::id().into()),
@@ -142,6 +145,11 @@ impl Subscriber {
     /// Whether every line is wanted.
     pub fn takes_all(&self) -> bool {
         self.sample == 1 && self.matcher.accepts_all() && self.glob.is_none()
+    }
+
+    /// Whether its patterns may be slow.
+    pub fn is_costly(&self) -> bool {
+        self.is_costly
     }
 
     /// Which lines of a batch are looked at.

@@ -4,13 +4,24 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::subscription::Subscriber;
 use crate::route::Patterns;
 
 /// A pattern has at most so many bytes.
 pub const MAX_PATTERN: usize = 1024;
 
 /// The words that may be said, as a query and as `key=value`.
-const KEYS: &str = "at, prefix, notPrefix, sub, notSub, regex, notRegex, glob, sample";
+pub const KEYS: [&str; 9] = [
+    "at",
+    "prefix",
+    "notPrefix",
+    "sub",
+    "notSub",
+    "regex",
+    "notRegex",
+    "glob",
+    "sample",
+];
 
 /// Where on its way a line is seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,7 +154,10 @@ impl Wanted {
         for word in words {
             let pair = word.split_once('=');
             pairs.push(pair.ok_or_else(|| {
-                format!("expected key=value, found {word:?}; the keys are {KEYS}")
+                format!(
+                    "expected key=value, found {word:?}; the keys are {}",
+                    KEYS.join(", ")
+                )
             })?);
         }
         Wanted::from_pairs(pairs)
@@ -177,13 +191,24 @@ impl Wanted {
                 self.sample = sample(value)?;
                 return Ok(());
             }
-            _ => return Err(format!("there is no {key:?} here: expected {KEYS}")),
+            _ => {
+                let known = KEYS.join(", ");
+                return Err(format!("there is no {key:?} here: expected {known}"));
+            }
         };
         if value.len() > MAX_PATTERN {
             return Err(format!("{key}: expected at most {MAX_PATTERN} bytes"));
         }
         value.clone_into(pattern);
         Ok(())
+    }
+
+    /// Whether its expressions are any: compiles them.
+    ///
+    /// # Errors
+    /// In words: which one isn't.
+    pub fn check(&self) -> Result<(), String> {
+        Subscriber::new(self).map(|_| ())
     }
 
     /// The pairs that say this; what isn't set is left out.

@@ -376,6 +376,7 @@ impl Conversation {
             "froze"
         );
         fault::point("after-frozen");
+        self.relay.inputs.intake.tap.close();
         self.relay.web.finish();
         Ok(())
     }

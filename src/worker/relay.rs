@@ -286,6 +286,7 @@ impl Relay {
     pub fn open(self: &Arc<Self>) {
         self.standing.recall(self);
         self.serving.store(true, Ordering::SeqCst);
+        self.inputs.intake.tap.open();
         self.inputs.gate.open();
         self.spool.open();
         let relay = self.clone();

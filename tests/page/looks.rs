@@ -67,7 +67,7 @@ fn shoot(browser: &mut Browser, name: &str) {
 
 #[test]
 fn destinations_and_inputs_are_live() {
-    let mut relay = Relay::start(&Config::to_file());
+    let relay = Relay::start(&Config::to_file());
     furnish(&relay);
     let mut browser = open(&relay, "#/destinations");
     browser.wait_text("#destinations-sum", "4 destinations");
@@ -77,16 +77,10 @@ fn destinations_and_inputs_are_live() {
     );
     browser.wait_text(".destinations", "not while it is down");
     // Rates are of the lines that flow now.
-    let mut sent = 0;
-    browser.wait("true");
-    for _ in 0..400 {
+    wait_for("lines a second", || {
         relay.send("live.a 1 1790000000\n".repeat(20));
-        sent += 20;
-        if browser.eval("parseFloat(document.querySelector('#rate-in').textContent) > 0") == true {
-            break;
-        }
-    }
-    browser.wait_text("#rate-routed", "");
+        browser.eval("parseFloat(document.querySelector('#rate-in').textContent) > 0 && document.querySelectorAll('.spark path[d*=L]').length > 3") == true
+    });
     shoot(&mut browser, "destinations");
     // Filters, and the address that keeps them.
     browser.fill("#destinations-q", "store-");
@@ -100,14 +94,11 @@ fn destinations_and_inputs_are_live() {
     browser.wait_text("#dropped", "blocklist: prefix collectd.localhost");
     browser.wait_text("#listeners", &format!("tcp://127.0.0.1:{}", relay.port));
     shoot(&mut browser, "inputs");
-    let reason = relay.status().text("/worker/generation").map(str::to_owned);
-    assert!(reason.is_none());
     let options =
         browser.eval("[...document.querySelector('#rejected-reason').options].map(o => o.value)");
     let first = options[1].as_str().unwrap().to_owned();
     browser.choose("#rejected-reason", &first);
     browser.wait(&format!("[...document.querySelectorAll('#rejected [data-label=Reason]')].every(e => e.textContent === '{first}')"));
-    assert!(sent > 0);
     browser.check();
 }
 

@@ -41,12 +41,4 @@ export async function ask(method, where, { query = {}, body, version } = {}) {
   return answer;
 }
 
-export const get = (where, query) => ask('GET', where, { query }).catch(elsewhere(where, query));
-
-/** Where the first version of the API has what /api/v1 may lack. */
-const BEFORE = ['status', 'rejected', 'trace'];
-
-const elsewhere = (where, query) => (problem) => {
-  if (problem.status !== 404 || !BEFORE.includes(where)) throw problem;
-  return ask('GET', `../${where}`, { query });
-};
+export const get = (where, query) => ask('GET', where, { query });
