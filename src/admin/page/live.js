@@ -6,7 +6,7 @@ import { Series } from './series.js';
 /** Between two questions. */
 const POLL_MS = 1000;
 /** How long after a failure events are tried again. */
-const RETRY_MS = 15_000;
+const RETRY_MS = 5_000;
 
 class Live extends EventTarget {
   constructor() {
@@ -56,7 +56,9 @@ class Live extends EventTarget {
       try {
         this.take(await get('status'));
         if (this.poller) this.say('polling');
-      } catch {
+      } catch (problem) {
+        // The token isn't known any more: the relay shows where it is asked for.
+        if (problem.status === 401) location.reload();
         if (this.poller) this.say('restarting');
       }
       if (this.poller) this.poller = setTimeout(once, POLL_MS);

@@ -8,10 +8,13 @@ import { keep, read } from './hash.js';
 const MOST = 500;
 /** Characters of one that are shown. */
 const WIDTH = 1000;
+/** After a refusal that is none for good. */
+const AGAIN_MS = 1000;
 
 const form = $('#tail-form');
 const lines = $('#tail-lines');
 const state = $('#tail-state');
+const number = $('#tail-count');
 const start_ = $('#tail-start');
 
 let stream = null;
@@ -49,33 +52,45 @@ function begin() {
   if (pattern) url.searchParams.set(by, pattern);
   if (sample && sample !== '1') url.searchParams.set('sample', sample);
   [seen, lost] = [0, 0];
-  stream = new EventSource(url);
   say(start_, 'Stop');
   say(state, 'connecting…');
-  stream.addEventListener('open', () => tell('running'));
-  stream.addEventListener('line', (event) => take(event.data));
-  stream.addEventListener('lost', (event) => {
+  open(url);
+}
+
+function open(url) {
+  const now = new EventSource(url);
+  stream = now;
+  now.addEventListener('open', () => tell('running'));
+  now.addEventListener('line', (event) => event.data.split('\n').forEach(take));
+  now.addEventListener('lost', (event) => {
     lost += Number(event.data) || 0;
     draw();
   });
-  stream.addEventListener('error', () => {
-    if (stream.readyState === EventSource.CLOSED) refused(url);
-    else tell('restarting: it goes on by itself');
+  now.addEventListener('restarting', () => tell('restarting'));
+  now.addEventListener('error', () => {
+    tell('restarting');
+    if (now.readyState === EventSource.CLOSED) refused(url, now);
   });
 }
 
 /** An EventSource doesn't say why it was refused: the same is asked for once more, to know. */
-async function refused(url) {
-  stop('The server refuses this.');
+async function refused(url, refusedStream) {
+  const asking = new AbortController();
+  let wrong = null;
   try {
-    const answer = await fetch(url, { headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(3000) });
+    const answer = await fetch(url, { headers: { Accept: 'text/event-stream' }, signal: asking.signal });
     if (!answer.ok) {
-      const problem = await answer.json();
-      say(state, problem.detail || problem.error || `The server answered ${answer.status}.`);
+      const detail = (await answer.json()).detail || `The server answered ${answer.status}.`;
+      if (answer.status === 503) tell(detail);
+      else wrong = detail;
     }
+    asking.abort();
   } catch {
-    say(state, 'The server can’t be reached.');
+    // Nobody answers now: a restart is under way.
   }
+  if (stream !== refusedStream) return;
+  if (wrong) stop(wrong);
+  else setTimeout(() => stream === refusedStream && open(url), AGAIN_MS);
 }
 
 function stop(text) {
@@ -85,9 +100,14 @@ function stop(text) {
   say(state, text);
 }
 
+/** The word is read out when it changes; the count, which always does, isn't. */
 function tell(word) {
-  const more = lost ? `; ${many(lost, 'line')} came too fast and were lost` : '';
-  say(state, `${word}: ${many(seen, 'line')}${more}`);
+  say(state, word);
+  counted();
+}
+
+function counted() {
+  say(number, `${many(seen, 'line')}${lost ? `; ${many(lost, 'line')} came too fast and were lost` : ''}`);
 }
 
 function take(line) {
@@ -106,6 +126,6 @@ function draw() {
     waiting = [];
     while (lines.children.length > MOST) lines.firstElementChild.remove();
     if (isAtEnd) lines.scrollTop = lines.scrollHeight;
-    if (stream) tell('running');
+    if (stream) counted();
   }, 100);
 }
