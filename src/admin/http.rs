@@ -4,6 +4,7 @@ mod events;
 mod guard;
 mod login;
 mod openapi;
+mod page;
 mod pprof;
 mod problem;
 mod query;
@@ -17,9 +18,9 @@ mod v1;
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Router, middleware};
 
@@ -33,6 +34,7 @@ pub use serve::{Limits, Socket, serve, serve_with};
 const INDEX: &str = "\
 Baton, a relay for Graphite metric streams.
 
+/              for browsers, the page: the table, destinations, inputs, history; /help is this text
 /metrics       counters, for Prometheus (OpenMetrics text)
 /healthz       200 while a worker serves, 503 while none does
 /api/v1/openapi.json  what may be asked, for programs (OpenAPI 3.1)
@@ -62,7 +64,9 @@ const MAX_BODY: usize = 1 << 20;
 /// RFC 9457 has it.
 pub fn router(source: Arc<dyn Desk>) -> Router {
     Router::new()
-        .route("/", get(INDEX))
+        .route("/", get(root))
+        .route("/help", get(INDEX))
+        .merge(page::routes())
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(healthz))
         // As they were called before there were versions.
@@ -78,6 +82,10 @@ pub fn router(source: Arc<dyn Desk>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::map_response(problem::instead_of_text))
         .with_state(source)
+}
+
+async fn root(headers: HeaderMap) -> Response {
+    page::root(&headers, INDEX)
 }
 
 async fn metrics_text(State(source): Shared) -> impl IntoResponse {
