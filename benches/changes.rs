@@ -28,7 +28,9 @@ fn main() {
     let clock = Clock::start();
     let sink = Sink::start(clock).unwrap();
     let [line, http, nobody] = free_ports().unwrap();
-    let binary = std::env::var("BATON").unwrap_or_else(|_| "target/release/baton".to_owned());
+    let binary = std::env::var("BATON").unwrap_or_else(|_| {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/baton").to_owned()
+    });
     let setup = Setup::new(binary, &config(routes, [line, http, nobody], &sink, spools)).unwrap();
     let mut instance = setup.ready_within(Duration::from_secs(60)).start().unwrap();
     let senders = Senders::start(

@@ -2,6 +2,7 @@
 # CPU seconds of the whole relay per million lines, with 1,000 rules and with one, in turn: the rules are a blocklist that
 # blocks other hosts, before one route that takes all. (A thousand routes have a thousand destinations, and what those cost
 # isn't matching: `cargo bench --bench table` has that without the sending.) Names that come again (100,000), and once.
+# *residual* are expressions without a literal that a name must hold.
 #
 #     cargo build --release && benches/rules.sh [ROUNDS] [MILLION_LINES]
 #
@@ -32,6 +33,7 @@ rules() { # KIND: of a thousand hosts, g000 to g999
             sub(/ +$/, "", what)
             if (what == "prefix") printf "\"prefix servers.%s.\",\n", host
             if (what == "sub") printf "\"sub .%s.\",\n", host
+            if (what == "residual") printf "\"regex [a-z][0-9]+[k-z]%d[^.]+%d[^.]+%d\",\n", i / 100, i / 10 % 10, i % 10
             if (what == "regex") printf "\"regex ^servers\\\\.%s\\\\.[^.]+\\\\.(user|system)\",\n", host
         }
         print "]"
@@ -40,7 +42,7 @@ rules() { # KIND: of a thousand hosts, g000 to g999
 route="[[route]]
 key = \"all\"
 destinations = [\"127.0.0.1:$sink full=block\"]"
-for kind in one prefix sub regex mixed; do
+for kind in one prefix sub regex mixed residual; do
     { rules $kind; head_of $in; echo "$route"; } > "$folder/$kind.toml"
 done
 { head_of $sink; printf 'http = ["tcp://127.0.0.1:%s"]\n' $page; } > "$folder/sink.toml"
@@ -55,7 +57,7 @@ awk -v n="$lines" 'BEGIN { for (i = 0; i < n; i++) {
 came() { exec 3<>"/dev/tcp/127.0.0.1/$page"; printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3; awk '/^baton_lines_in_total/ {n += $2} END {print n + 0}' <&3; }
 
 for ((r = 1; r <= rounds; r++)); do
-    for kind in one prefix sub regex mixed; do
+    for kind in one prefix sub regex mixed residual; do
         for names in again once; do
             "$baton" run --config "$folder/sink.toml" 2>/dev/null & far=$!
             wait_for "listens $page && listens $sink"
@@ -76,14 +78,14 @@ for ((r = 1; r <= rounds; r++)); do
             wait $relay $far 2>/dev/null || true
             rm -f "$folder"/*.db*
             awk -v c="$cpu" -v b="$before" -v m="$million" -v k="$kind" -v n="$names" \
-                'BEGIN {printf "%-7s %-6s %.3f s per million lines\n", k, n, (c - b) / m}' | tee -a "$folder/results"
+                'BEGIN {printf "%-8s %-6s %.3f s per million lines\n", k, n, (c - b) / m}' | tee -a "$folder/results"
         done
     done
 done
 median() { awk -v k="$1" -v n="$2" '$1 == k && $2 == n {print $3}' "$folder/results" | sort -n | awk '{a[NR] = $1} END {print a[int((NR + 1) / 2)]}'; }
 for names in again once; do
     base=$(median one $names)
-    for kind in prefix sub regex mixed; do
+    for kind in prefix sub regex mixed residual; do
         awk -v v="$(median $kind $names)" -v b="$base" -v k="$kind" -v n="$names" \
             'BEGIN {printf "names that come %s: 1,000 %s rules %.3f s, one rule %.3f s: %.2f times\n", n, k, v, b, v / b}'
     done

@@ -1,5 +1,6 @@
 //! Administration: what may be seen of a running relay, and how it is shown.
 
+pub mod charts;
 pub mod access;
 pub mod desk;
 pub mod http;

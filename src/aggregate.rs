@@ -6,6 +6,7 @@
 //! Functions are carbon-relay-ng's, `median` and `variance` are added. Time is always an argument, in seconds since 1970.
 
 mod closed;
+mod groups;
 mod rule;
 mod saved;
 mod state;

@@ -8,6 +8,8 @@
 //! behind all lies behind whatever the file will have, at [`BEHIND`]; what is put between two lies in their middle.
 
 mod change;
+mod draft;
+mod preview;
 mod row;
 
 use std::collections::BTreeMap;

@@ -1,18 +1,28 @@
 //! The command line: one file a subcommand.
 
+mod api;
+mod change;
 mod check;
+mod columns;
 mod config;
+mod destination;
+mod diff;
 pub mod drill;
+mod examples;
+mod history;
+mod papers;
 mod reload;
+mod rules;
 mod run;
 mod spool;
 mod status;
+mod tail;
 mod trace;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::handover::Client;
 use crate::supervisor::Settings;
@@ -41,6 +51,7 @@ enum Command {
     ///
     /// Waits until the new worker has proven itself. Exit status 0: it serves. 1: it was refused or rolled back, and the
     /// old one serves on; the reason is printed.
+    #[command(visible_alias = "restart")]
     Reload(ControlArgs),
     /// Show what a running daemon does
     Status(status::Args),
@@ -52,10 +63,32 @@ enum Command {
     ///
     /// Exit status 0: they were traced, whatever becomes of them. 78: the config is bad. 1: no daemon answers.
     Trace(trace::Args),
+    /// Show the lines that flow, live: those that match
+    ///
+    /// A line is shown as it is sent, once however many routes take it; or as it came in, or as it was rejected (--at). Who
+    /// reads slowly loses lines, and is told how many on standard error; no metric waits. Through restarts of the daemon it
+    /// connects again.
+    Tail(tail::Args),
     /// Look into the spool on disk, and change it
     Spool(spool::Args),
+    /// Show and change where lines go, while it runs
+    Route(rules::Args<rules::NewRoute>),
+    /// Show and change the destinations of routes, while it runs
+    Destination(destination::Args),
+    /// Show and change which names go nowhere, while it runs
+    Blocklist(rules::Args<rules::NewBlock>),
+    /// Show and change which names become others, while it runs
+    Rewriter(rules::Args<rules::NewRewriter>),
+    /// Show and change what is computed, while it runs
+    Aggregation(rules::Args<rules::NewAggregation>),
+    /// Show what was changed while it ran, and undo it
+    History(history::Args),
     /// Restart a private instance under load, and count every line
     Drill(drill::Args),
+    /// Print a script that completes commands in a shell
+    Completions(papers::Completions),
+    /// Write the man pages, one for each subcommand
+    Man(papers::Man),
     /// A worker, which a supervisor starts
     #[command(hide = true)]
     Worker,
@@ -103,21 +136,40 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// Runs the program; returns its exit status.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Tail(args) => tail::run(&args),
         Command::Spool(args) => spool::run(&args),
+        Command::Route(args) => rules::run(&args),
+        Command::Destination(args) => destination::run(&args),
+        Command::Blocklist(args) => rules::run(&args),
+        Command::Rewriter(args) => rules::run(&args),
+        Command::Aggregation(args) => rules::run(&args),
+        Command::History(args) => history::run(&args),
+        Command::Completions(args) => papers::completions(&args),
+        Command::Man(args) => papers::man(&args),
         Command::Drill(args) => drill::run(&args),
         Command::Worker => Ok(exit_code(crate::worker::run(VERSION))),
     };
     result.unwrap_or_else(|error| {
         eprintln!("baton: {error:#}");
-        ExitCode::FAILURE
+        match error.downcast_ref::<api::Failed>() {
+            Some(failed) => ExitCode::from(failed.exit_status()),
+            None => ExitCode::FAILURE,
+        }
     })
+}
+
+/// All that can be said to the program, with an example of each.
+fn command() -> clap::Command {
+    examples::with_examples(Cli::command())
 }
 
 fn exit_code(status: i32) -> ExitCode {

@@ -1,6 +1,7 @@
 //! From a batch of lines to the rings of their destinations: placed and counted in one commit.
 
 mod rejected;
+mod shown;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,6 +16,7 @@ use crate::ledger::{Count, DropReason, Object, Writer};
 use crate::pipeline::{Batch, Placed, Terms};
 use crate::queue::{Append, Queue, Ring};
 use crate::route::{Moment, Table};
+use crate::tap::{At, Tap};
 use crate::validate::order::SharedOrder;
 use crate::validate::{Reason, Rules};
 
@@ -52,9 +54,15 @@ pub struct Intake {
     pub windows: Aggregating,
     /// The last timestamp of each name, once this worker serves, if older points are refused.
     pub order: OnceLock<SharedOrder>,
+    /// Who looks on.
+    pub tap: Arc<Tap>,
     /// Counts batches.
     turns: AtomicU64,
 }
+
+/// So often a batch is run whose points others pass, before it is placed all the same: more than is likely, unless it has
+/// more names than there is room for.
+const ATTEMPTS: u32 = 16;
 
 /// Whole lines, and what was refused on the way to them.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +110,7 @@ impl Intake {
             rejected: Rejected::default(),
             windows,
             order: OnceLock::new(),
+            tap: Arc::default(),
             turns: AtomicU64::new(0),
         }
     }
@@ -121,12 +130,26 @@ impl Intake {
         let lines = lines.into();
         let up = snapshot.up.load();
         let order = self.order.get();
-        batch.run(&self.terms(snapshot, &up, order, now_ms), lines.text);
-        let placed = self.place(snapshot, batch, writer, (origin, now_ms), lines, also);
-        if let (Err(_), Some(order)) = (&placed, order) {
-            batch.take_back(order);
+        let watched = self.tap.watched();
+        batch.keep(watched.has(At::Routed), watched.has(At::Rejected));
+        let mut also = Some(also);
+        for attempt in 1.. {
+            batch.run(&self.terms(snapshot, &up, order, now_ms), lines.text);
+            let order = order.map(|order| (order, attempt == ATTEMPTS));
+            let also = |writer: &mut Writer| {
+                if let Some(also) = also.take() {
+                    also(writer);
+                }
+            };
+            let terms = (origin, now_ms, order);
+            if self.place(snapshot, batch, writer, terms, lines, also)? {
+                break;
+            }
         }
-        placed
+        if watched.is_any() {
+            self.show(watched, batch, lines.text);
+        }
+        Ok(())
     }
 
     /// Takes lines that aggregations made, as [`feed`](Intake::feed) takes others: they go to the routes directly.
@@ -141,9 +164,16 @@ impl Intake {
         let Lane { batch, writer, .. } = lane;
         let now_ms = now_ms();
         let up = snapshot.up.load();
+        let is_watched = self.tap.watched().has(At::Routed);
+        batch.keep(is_watched, false);
         batch.run_outputs(&self.terms(snapshot, &up, None, now_ms), lines);
-        let lines = lines.into();
-        self.place(snapshot, batch, writer, (origin, now_ms), lines, also)
+        let whole = lines.into();
+        let terms = (origin, now_ms, None);
+        let _placed = self.place(snapshot, batch, writer, terms, whole, also)?;
+        if is_watched {
+            self.show_routed(batch, lines);
+        }
+        Ok(())
     }
 
     fn terms<'a>(
@@ -165,16 +195,17 @@ impl Intake {
         }
     }
 
-    /// Places what the batch came to: all of it, or nothing.
+    /// Places what the batch came to: all of it, or nothing. False: points of it were passed by others since their order was
+    /// seen.
     fn place(
         &self,
         snapshot: &Snapshot,
         batch: &Batch,
         writer: &mut Writer,
-        (origin, now_ms): (Origin<'_>, u64),
+        (origin, now_ms, order): (Origin<'_>, u64, Option<(&SharedOrder, bool)>),
         lines: Lines<'_>,
         also: impl FnOnce(&mut Writer),
-    ) -> Result<(), Arc<Ring>> {
+    ) -> Result<bool, Arc<Ring>> {
         let Lines {
             text: lines,
             refused,
@@ -188,6 +219,9 @@ impl Intake {
                     return Err(queue.ring_of(append).clone());
                 }
             }
+        }
+        if order.is_some_and(|(order, anyway)| !batch.note_order(order, anyway)) {
+            return Ok(false);
         }
         for (at, append) in &mut appends {
             let placed = &batch.placed()[*at];
@@ -212,7 +246,7 @@ impl Intake {
         if !batch.rejections().is_empty() {
             self.rejected.note(batch, lines, origin, now_ms);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Puts the points that aggregations take into their windows. Windows die with the worker; what is counted as put

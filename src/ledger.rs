@@ -40,12 +40,12 @@ pub const CONNECTIONS: usize = 1 << 18;
 /// Words an object has, in each lane and in the cells.
 const WIDTH: usize = 32;
 /// Objects: listeners, routes, destinations, rules.
-const OBJECTS: usize = 1 << 15;
+const OBJECTS: usize = 1 << 17;
 /// Entries of a commit record.
 const RECORD_ENTRIES: usize = (1 << 16) - 1;
 
 const MAGIC: u64 = u64::from_be_bytes(*b"BatonLgr");
-const LAYOUT: u64 = 1;
+const LAYOUT: u64 = 2;
 
 const RECORD_WORDS: usize = 2 * (RECORD_ENTRIES + 1);
 const NAME_WORDS: usize = 16;

@@ -56,6 +56,7 @@ pub mod state;
 // What may be seen.
 pub mod admin;
 pub mod metrics;
+pub mod tap;
 
 // What was written by people, and what they change at run time.
 pub mod amend;

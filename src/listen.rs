@@ -49,8 +49,10 @@ pub struct Inputs {
     pub limits: Limits,
     /// Bytes that were read and wait for room, over all connections.
     pub waiting: AtomicUsize,
-    /// Memory of pickles that have begun or wait, over all connections.
+    /// Memory of pickles that have begun, over all connections …
     pub frames: AtomicUsize,
+    /// … and of those that wait for room.
+    pub pickles: AtomicUsize,
     /// A stop has begun: nothing is accepted any more, and no datagram read, by its ordinary task.
     pub stopping: watch::Sender<bool>,
 }

@@ -15,12 +15,13 @@ mod judge;
 mod memo;
 mod order;
 mod placing;
+mod shown;
 pub mod trace;
 
 use std::ops::Range;
 
 use crate::{
-    route::{self, Decision, Fate, Moment, Subject, Table, Taker},
+    route::{self, Decision, Fate, Moment, Outcome, Subject, Table, Taker},
     validate::{
         Reason, Rules, name,
         order::{Admitted, OrderKey, SharedOrder},
@@ -57,6 +58,8 @@ pub struct Batch {
     admitted: Vec<Admitted>,
     gathered: gathered::List,
     placing: Placing,
+    /// All rejected lines, if somebody wants to see them.
+    shown: Option<Vec<Rejection>>,
 }
 
 /// Lines that are looked up together.
@@ -206,6 +209,9 @@ impl Batch {
         self.admitted.clear();
         self.gathered.clear();
         self.placing.begin(table);
+        if let Some(shown) = &mut self.shown {
+            shown.clear();
+        }
     }
 
     #[inline]
@@ -231,12 +237,7 @@ impl Batch {
         };
         if self.is_plain {
             let name = Subject::new(name);
-            return place(
-                terms,
-                &name,
-                span,
-                (&mut self.room, &mut self.takers, &mut self.placing),
-            );
+            return place(terms, &name, span, &mut self.room, &mut self.placing);
         }
         let line = Waiting::new(name.len(), range, span);
         match terms.order {
@@ -258,18 +259,16 @@ impl Batch {
             return self.take(terms, input, line, None);
         }
         // Only while none waits: lines are taken in the order in which they came.
-        if self.waiting.is_empty()
-            && let Some(number) = self.memo.follow(name)
-        {
-            return self.take(terms, input, line, Some(number));
+        if self.waiting.is_empty() {
+            if self.memo.is_skipped(name) && terms.table.is_plain() {
+                let name = Subject::new(name);
+                return place(terms, &name, line.span, &mut self.room, &mut self.placing);
+            }
+            if let Some(number) = self.memo.follow(name) {
+                return self.take(terms, input, line, Some(number));
+            }
         }
         line.hash = self.memo.hash(name);
-        // The many that aren't in the sample.
-        if line.hash.is_none() && self.waiting.is_empty() && terms.table.is_plain() {
-            let (name, span) = (Subject::new(name), line.span);
-            let room = (&mut self.room, &mut self.takers, &mut self.placing);
-            return place(terms, &name, span, room);
-        }
         self.waiting.push(line);
         // Nor do those behind one in the sample wait for it.
         if self.waiting.len() == GROUP || self.memo.is_sampling() {
@@ -373,6 +372,10 @@ impl Batch {
     fn reject(&mut self, reason: Reason, range: Range<usize>) {
         self.lines += 1;
         self.rejected[reason as usize] += 1;
+        if let Some(shown) = &mut self.shown {
+            let range = range.clone();
+            shown.push(Rejection { reason, range });
+        }
         if self.rejected[reason as usize] <= REJECTIONS {
             self.rejections.push(Rejection { reason, range });
         }
@@ -450,12 +453,15 @@ fn place(
     terms: &Terms,
     name: &Subject,
     span: Span,
-    (room, takers, placing): (&mut route::Scratch, &mut Vec<Taker>, &mut Placing),
+    room: &mut route::Scratch,
+    placing: &mut Placing,
 ) {
-    takers.clear();
-    match terms.table.takers(name, room, takers) {
-        Some(rule) => placing.block(rule),
-        None => placing.take(takers, None, span),
+    match terms.table.outcome(name, room) {
+        Outcome::Blocked(rule) => placing.block(rule),
+        Outcome::Taken(takers, number) => {
+            let known = number.map(|number| memo::BEYOND | number);
+            placing.take(takers, known, span);
+        }
     }
 }
 

@@ -165,9 +165,14 @@ impl Queue {
         self.send.cell(Cell::Spooling) != 0
     }
 
-    /// Whether nothing is kept in memory: that may be replaced.
-    pub fn is_empty(&self) -> bool {
-        self.send.is_empty() && self.intake.is_empty() && self.frames.on_their_way() == 0
+    /// Whether nothing is kept in memory: that may be replaced. Of a connection that is no more, frames mean nothing.
+    pub fn is_empty(&self, is_connected: bool) -> bool {
+        let frames = if is_connected {
+            self.frames.on_their_way()
+        } else {
+            0
+        };
+        self.send.is_empty() && self.intake.is_empty() && frames == 0
     }
 
     /// Whether its memory has all parts: that which an older version has made lacks some.

@@ -19,4 +19,4 @@ pub use hash::Member;
 pub use kind::{RouteKind, UnknownKind};
 pub use literals::{Literal, Literals};
 pub use matcher::{BadPattern, Matcher, Patterns, Subject};
-pub use table::{Scratch, Table};
+pub use table::{Outcome, Scratch, Table};

@@ -44,6 +44,8 @@ pub use settings::{Settings, default_control};
 const HISTORY: usize = 100;
 /// A worker's outcome is cut after so many bytes: the history travels in one message.
 const MAX_OUTCOME: usize = 200;
+/// What a killed worker may take to be dead, at the end: it may be inside of a write to a disk that hangs.
+const DEATH: Duration = Duration::from_secs(2);
 /// What a retired worker may take to exit.
 const RETIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The same, when it writes a profile.
@@ -386,8 +388,20 @@ impl Supervisor {
             .collect();
         self.answer(&waiting, Err("stopping".into()));
         self.holdings.listeners.drain(..).for_each(Listener::close);
+        self.outlive_workers();
         tracing::info!(status, "the supervisor ends");
         status
+    }
+
+    /// Waits for the deaths of workers, as long as that may take: whoever starts the next Baton finds the addresses free.
+    fn outlive_workers(&self) {
+        let deadline = Instant::now() + DEATH;
+        let lives = |worker: &Worker| matches!(worker.child.reap(), Ok(None));
+        for worker in self.workers.values() {
+            while lives(worker) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod amend;
 mod assemble;
+mod charts;
 mod conversation;
 mod fault;
 mod offered;

@@ -4,6 +4,8 @@
 
 #[path = "rules/lives.rs"]
 mod lives;
+#[path = "rules/merges.rs"]
+mod merges;
 #[path = "inputs/relay.rs"]
 #[expect(dead_code, reason = "each of the test programs uses a part of it")]
 mod relay;

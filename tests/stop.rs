@@ -233,3 +233,15 @@ fn without_a_supervisor_a_new_worker_goes_too() {
     trial.instance.wait_ended(LIMIT).unwrap();
     no_process_left(trial.instance.folder());
 }
+
+/// Whoever starts the next one finds the addresses free.
+#[test]
+fn when_the_supervisor_has_ended_so_have_its_workers() {
+    for _ in 0..10 {
+        let mut trial = Trial::start();
+        trial.pile_up(20_000);
+        trial.sink.resume().unwrap();
+        trial.instance.stop(LIMIT).unwrap();
+        assert_eq!(processes_in(trial.instance.folder()), [] as [i32; 0]);
+    }
+}

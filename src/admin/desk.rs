@@ -5,12 +5,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::charts::Charts;
 use super::view::View;
 use crate::amend::{Backlog, Change, Document, Origin, Preview, Refused};
 use crate::config::RuleKind;
 use crate::intake::Sample;
 use crate::pipeline::trace::Trace;
 use crate::state::PastChange;
+use crate::tap::{Subscription, Wanted};
 use crate::validate::Reason;
 
 /// A relay, for those who look at it and change it. What is marked as slow may wait for the disk: it is asked on a thread
@@ -51,6 +53,13 @@ pub trait Desk: Send + Sync + 'static {
     /// # Errors
     /// In words, when that can't even be asked for.
     fn restart(&self) -> Result<(), String>;
+    /// Begins a live stream of what matches; it ends when it is dropped. Slow: it compiles expressions.
+    ///
+    /// # Errors
+    /// In words: a pattern that is none, too many subscribers, or this worker serves no more.
+    fn subscribe(&self, wanted: &Wanted) -> Result<Subscription, String>;
+    /// The last half hour, in points of ten seconds. Slow when there are thousands of destinations.
+    fn charts(&self) -> Charts;
 }
 
 /// A change, and who asks for it.

@@ -10,6 +10,7 @@ mod query;
 mod seen;
 mod serve;
 mod stream;
+mod subscribe;
 mod terms;
 mod v1;
 
@@ -40,6 +41,8 @@ Baton, a relay for Graphite metric streams.
 /api/v1/trace?metric=NAME  what becomes of a metric, or of a whole line (JSON)
 /api/v1/table         the rules in force (JSON)
 /api/v1/history       who changed what (JSON)
+/api/v1/subscribe     a live stream of lines; ?at=in|routed|rejected and prefix, sub, regex, glob, sample=N
+/api/v1/charts        the last half hour in points of ten seconds (JSON)
 /api/v1/config        the config with the rules in force (TOML)
 ";
 

@@ -13,6 +13,8 @@ pub struct Closed {
     /// Its beginning, in seconds since 1970.
     pub(super) timestamp: u32,
     pub(super) function: Function,
+    /// Its number among the windows of a predecessor, or 0.
+    pub(super) passed: u32,
     pub(super) points: u64,
     pub(super) state: State,
 }
@@ -23,9 +25,9 @@ impl Closed {
         self.points
     }
 
-    /// When it began, in seconds since 1970.
-    pub fn timestamp(&self) -> u32 {
-        self.timestamp
+    /// Its number among the windows that were passed on by a predecessor, from one on; 0: that had none.
+    pub fn passed(&self) -> u32 {
+        self.passed
     }
 
     /// The [id](super::Rule::id) of its rule.

@@ -14,7 +14,7 @@
 use std::io::{self, Write};
 
 use super::state::{Ends, State, Sum};
-use super::windows::{Key, MAX_NAME, Window};
+use super::windows::{Key, MAX_NAME, VALUES_AT_ONCE, Window};
 use super::{Function, Refused, Rule, Windows};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"BatonAg1");
@@ -37,6 +37,8 @@ pub struct Saved<'a> {
     /// For each rule there, how many points were merged.
     points: Vec<u64>,
     left: u32,
+    /// The number of the next; they aren't numbered: 0.
+    next: u32,
     merged: Merged,
 }
 
@@ -84,7 +86,7 @@ impl Windows {
         to.write_all(&bytes)
     }
 
-    /// Merges at most so many of the saved windows, as if their points had come before those that are here. True: there
+    /// Merges at most so many of the saved windows, and not many values, as if their points had come before those that are here. True: there
     /// are more.
     ///
     /// A worker has room for as many beside its own as it may have open itself, since it has opened new ones while its
@@ -94,16 +96,18 @@ impl Windows {
     /// When what is saved isn't of its form. What was merged before it stays.
     pub fn merge(&mut self, saved: &mut Saved, most: usize) -> Result<bool, Malformed> {
         self.set_closed_to(saved.closed_to);
-        for _ in 0..most {
-            if saved.left == 0 {
-                break;
-            }
+        let (mut windows, mut values) = (0, 0);
+        while saved.left > 0 && windows < most && values < VALUES_AT_ONCE {
             let read = saved.read()?;
             saved.left -= 1;
+            let number = saved.next;
+            saved.next += u32::from(number > 0);
+            windows += 1;
+            values += read.window.as_ref().map_or(0, |(_, state)| state.values());
             let merged = &mut saved.merged;
             let (windows, points) = match read.window {
                 None => (&mut merged.gone_windows, &mut merged.gone_points),
-                Some((key, state)) => match self.put_before(key, read.points, state) {
+                Some((key, state)) => match self.put_before(key, number, read.points, state) {
                     Ok(()) => {
                         saved.points[read.number] += read.points;
                         (&mut merged.windows, &mut merged.points)
@@ -178,6 +182,7 @@ impl<'a> Saved<'a> {
             rules: Vec::new(),
             points: Vec::new(),
             left: 0,
+            next: 0,
             merged: Merged::default(),
         };
         if saved.u64()? != MAGIC {
@@ -198,6 +203,13 @@ impl<'a> Saved<'a> {
             saved.points.push(0);
         }
         Ok(saved)
+    }
+
+    /// They are the predecessor's: the first of them has this number, from one on.
+    #[must_use]
+    pub fn numbered_from(mut self, first: u32) -> Saved<'a> {
+        self.next = first;
+        self
     }
 
     /// What came of it so far.

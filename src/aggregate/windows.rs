@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
-use std::{mem, vec};
+use std::mem;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::groups::Groups;
 use super::{Closed, Function, Refused, Rule, state::State};
 
 /// A point that is this much ahead of the clock, in seconds, has a wrong clock.
@@ -21,6 +22,9 @@ pub const MAX_NAME: usize = 16 << 10;
 
 /// How many values a window keeps: 8 MiB of them, which are moved and sorted at once.
 const VALUES: usize = 1 << 20;
+
+/// So many values are taken out or merged at once, and those of a window more: some hundred microseconds.
+pub(super) const VALUES_AT_ONCE: usize = 64 << 10;
 
 /// How much the windows of all rules may take together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,21 +68,17 @@ pub struct Windows {
     table: HashTable<u32>,
     slots: Vec<Option<Window>>,
     free: Vec<u32>,
-    /// The slots of those that are due together, of one rule, in the order in which they were opened.
-    groups: BTreeMap<Due, Vec<u32>>,
-    /// What is left of a group that is being closed.
-    closing: vec::IntoIter<u32>,
+    groups: Groups,
     /// The rules of open windows, by their id.
     rules: BTreeMap<u64, Open>,
     /// Up to when windows were closed.
     closed_to: u32,
 }
 
-/// When, of which rule, and since when.
-type Due = (u32, u64, u32);
-
 #[derive(Debug)]
 pub(super) struct Window {
+    /// Its number among the predecessor's, from one on; 0: that had none.
+    pub(super) passed: u32,
     hash: u64,
     pub(super) rule: u64,
     pub(super) name: Box<[u8]>,
@@ -157,8 +157,7 @@ impl Windows {
             table: HashTable::new(),
             slots: Vec::new(),
             free: Vec::new(),
-            groups: BTreeMap::new(),
-            closing: Vec::new().into_iter(),
+            groups: Groups::default(),
             rules: BTreeMap::new(),
             closed_to: 0,
         }
@@ -199,7 +198,7 @@ impl Windows {
         };
         let Some(&slot) = self.table.find(hash, same) else {
             let state = State::new(rule.function, value, timestamp);
-            return self.open(key, hash, 1, state, self.limits);
+            return self.open((key, hash), 0, 1, state, self.limits);
         };
         let window = self.slots[slot as usize].as_mut().ok_or(Refused::Windows)?;
         if let State::Values(_) = window.state {
@@ -223,11 +222,11 @@ impl Windows {
         }
     }
 
-    /// Opens a window, with so many points in it.
+    /// Opens a window, with so many points in it; the predecessor's of that number, or of 0.
     fn open(
         &mut self,
-        key: Key,
-        hash: u64,
+        (key, hash): (Key, u64),
+        passed: u32,
         points: u64,
         state: State,
         limits: Limits,
@@ -249,6 +248,7 @@ impl Windows {
         self.points += points;
         let rule = key.rule;
         let window = Window {
+            passed,
             hash,
             rule: rule.id,
             name: key.name.into(),
@@ -266,8 +266,8 @@ impl Windows {
         let hash_of_slot = |slot: &u32| slots[*slot as usize].as_ref().map_or(0, |w| w.hash);
         self.table.insert_unique(hash, slot, hash_of_slot);
         let due = key.timestamp.saturating_add(rule.wait);
-        let group = self.groups.entry((due, rule.id, key.timestamp));
-        group.or_default().push(slot);
+        let due = (due, rule.id, key.timestamp);
+        self.groups.push(due, passed > 0, slot);
         let open = self.rules.entry(rule.id).or_insert_with(|| Open {
             text: rule.text.clone(),
             windows: 0,
@@ -276,10 +276,12 @@ impl Windows {
         Ok(())
     }
 
-    /// Takes a window that was closed to be opened elsewhere: its points came before those that are here.
+    /// Takes a window that comes from elsewhere: its points came before those that are here. `passed` is its number among
+    /// those of the predecessor, in whose order they come; or 0.
     pub(super) fn put_before(
         &mut self,
         key: Key,
+        passed: u32,
         points: u64,
         mut state: State,
     ) -> Result<(), Refused> {
@@ -291,7 +293,7 @@ impl Windows {
         };
         let limits = self.limits.twice();
         let Some(&slot) = self.table.find(hash, same) else {
-            return self.open(key, hash, points, state, limits);
+            return self.open((key, hash), passed, points, state, limits);
         };
         let window = self.slots[slot as usize].as_mut().ok_or(Refused::Windows)?;
         let values = self.used.values + state.values();
@@ -303,36 +305,44 @@ impl Windows {
         window.points += points;
         mem::swap(&mut window.state, &mut state);
         window.state.append(window.function, state);
+        if passed > 0 {
+            window.passed = passed;
+            let due = key.timestamp.saturating_add(key.rule.wait);
+            let due = (due, key.rule.id, key.timestamp);
+            self.groups.push(due, true, slot);
+        }
         Ok(())
     }
 
     /// When the next window is due, in seconds since 1970.
     pub fn next_due(&self) -> Option<u32> {
-        match self.closing.len() {
-            0 => self.groups.keys().next().map(|(due, ..)| *due),
-            _ => Some(0),
-        }
+        self.groups.next_due()
     }
 
-    /// Closes windows whose time has come, the oldest first, at most so many, and appends them. What they come to can be
-    /// computed elsewhere. True: more are due.
+    /// Closes windows whose time has come, the oldest first, at most so many and not many values, and appends them. What
+    /// they come to can be computed elsewhere. True: more are due.
     pub fn close(&mut self, now: u32, most: usize, into: &mut Vec<Closed>) -> bool {
         self.closed_to = self.clock(now);
-        for _ in 0..most {
-            let Some(slot) = self.next_to_close(now) else {
+        let (mut windows, mut values) = (0, 0);
+        while windows < most && values < VALUES_AT_ONCE {
+            let Some(slot) = self.groups.pop(now, &self.slots) else {
                 return false;
             };
             if let Some(window) = self.take(slot) {
+                windows += 1;
+                values += window.state.values();
                 into.push(Closed {
                     rule: window.rule,
                     name: window.name,
                     timestamp: window.timestamp,
                     function: window.function,
+                    passed: window.passed,
                     points: window.points,
                     state: window.state,
                 });
             }
         }
+        self.groups.skip_gone(&self.slots);
         self.next_due().is_some_and(|due| due <= now)
     }
 
@@ -350,18 +360,6 @@ impl Windows {
             flushed.lines += window.print(to);
         }
         flushed
-    }
-
-    fn next_to_close(&mut self, now: u32) -> Option<u32> {
-        if let Some(slot) = self.closing.next() {
-            return Some(slot);
-        }
-        let group = self.groups.first_entry()?;
-        if group.key().0 > now {
-            return None;
-        }
-        self.closing = group.remove().into_iter();
-        self.closing.next()
     }
 
     /// Empties a slot.
@@ -402,20 +400,7 @@ impl Windows {
         if gone_rules.is_empty() {
             return gone;
         }
-        let is_gone = |slot: &u32| {
-            let window = self.slots[*slot as usize].as_ref();
-            window.is_some_and(|window| gone_rules.contains(&window.rule))
-        };
-        let (mut left, kept): (Vec<u32>, Vec<u32>) =
-            mem::take(&mut self.closing).partition(is_gone);
-        self.closing = kept.into_iter();
-        self.groups.retain(|(_, rule, _), slots| {
-            let keep = !gone_rules.contains(rule);
-            if !keep {
-                left.append(slots);
-            }
-            keep
-        });
+        let left = self.groups.remove(&gone_rules, &self.slots);
         for slot in left {
             if let Some(window) = self.take(slot) {
                 gone.windows += 1;
@@ -425,23 +410,40 @@ impl Windows {
         gone
     }
 
+    /// Lets go of the first `count` windows, in the order in which they are closed, but for those of rules that `keep`: a
+    /// successor has closed them.
+    pub fn forget_first(&mut self, count: usize, keep: impl Fn(u64) -> bool) {
+        let first = self.groups.all(&self.slots).take(count);
+        let gone: Vec<u32> = first
+            .filter(|slot| {
+                let window = self.slots[*slot as usize].as_ref();
+                window.is_some_and(|window| !keep(window.rule))
+            })
+            .collect();
+        for slot in gone {
+            self.take(slot);
+        }
+        self.groups.sweep(&self.slots);
+    }
+
     /// The rules of open windows.
     pub(super) fn rules(&self) -> impl Iterator<Item = (u64, &str)> {
         self.rules.iter().map(|(id, open)| (*id, &open.text[..]))
     }
 
-    /// All of them, those that are due first before the others.
+    /// All of them, in the order in which they are closed.
     pub(super) fn all(&self) -> impl Iterator<Item = &Window> {
-        let closing = self.closing.as_slice().iter();
-        let slots = closing.chain(self.groups.values().flatten());
-        slots.filter_map(|slot| self.slots[*slot as usize].as_ref())
+        self.groups
+            .all(&self.slots)
+            .filter_map(|slot| self.slots[slot as usize].as_ref())
     }
 
     pub(super) fn closed_to(&self) -> u32 {
         self.closed_to
     }
 
-    pub(super) fn set_closed_to(&mut self, closed_to: u32) {
+    /// Windows were closed up to then elsewhere: they aren't opened again.
+    pub fn set_closed_to(&mut self, closed_to: u32) {
         self.closed_to = self.closed_to.max(closed_to);
     }
 
@@ -465,13 +467,11 @@ impl Windows {
         self.used
     }
 
-    /// How many points are in the open windows of each of these rules.
-    pub fn points_of(&self, rules: &[Rule]) -> Vec<u64> {
-        let mut points = vec![0; rules.len()];
+    /// How many points are in open windows, by the [ids](Rule::id) of their rules.
+    pub fn points_by_rule(&self) -> BTreeMap<u64, u64> {
+        let mut points = BTreeMap::new();
         for window in self.all() {
-            if let Some(at) = rules.iter().position(|rule| rule.id == window.rule) {
-                points[at] += window.points;
-            }
+            *points.entry(window.rule).or_default() += window.points;
         }
         points
     }

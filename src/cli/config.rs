@@ -1,4 +1,6 @@
-//! `baton config`: configs for people who move.
+//! `baton config`: configs for people who move, and the one in force beside the file.
+
+mod running;
 
 use std::fs;
 use std::io::Read;
@@ -7,8 +9,9 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 
+use super::change::Terms;
 use super::check::BAD_CONFIG;
-use super::{absolute, exit_code};
+use super::{absolute, api, exit_code};
 use crate::config::{self, Config};
 use crate::convert::{self, Converted, Source};
 
@@ -25,6 +28,33 @@ enum Command {
     /// Baton's and carbon-relay-ng's files are printed with what differs from the defaults. Of the other relays' what
     /// has a meaning here is converted; the rest is told, on standard error and at the top of the config.
     Convert(Convert),
+    /// Show what was changed at run time: the rules in force beside those of the file
+    Diff {
+        /// As JSON: the rules that differ, as they are before and after
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        api: api::Args,
+    },
+    /// Print the config file with the rules in force
+    ///
+    /// In place of the file, with `baton config reset` after it, it makes lasting what was changed at run time.
+    Export {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        api: api::Args,
+    },
+    /// Forget what was changed at run time: the file's rules are in force again
+    Reset {
+        #[command(flatten)]
+        which: running::Which,
+        #[command(flatten)]
+        terms: Terms,
+        #[command(flatten)]
+        api: api::Args,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,7 +79,15 @@ enum From {
 const MAX_SOURCE: u64 = 64 << 20;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let Command::Convert(args) = &args.command;
+    match &args.command {
+        Command::Convert(args) => convert(args),
+        Command::Diff { json, api } => running::show_diff(&api.find()?, *json),
+        Command::Export { json, api } => running::export(&api.find()?, *json),
+        Command::Reset { which, terms, api } => running::reset(api, which, terms),
+    }
+}
+
+fn convert(args: &Convert) -> anyhow::Result<ExitCode> {
     let source = match args.file.as_os_str() == "-" {
         true => read(std::io::stdin(), "standard input")?,
         false => read_file(&args.file)?,

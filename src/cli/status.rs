@@ -7,6 +7,7 @@ use anyhow::bail;
 use serde_json::Value;
 
 use super::ControlArgs;
+use super::columns::columns;
 use crate::handover::{Answer, Request};
 
 #[derive(Debug, clap::Args)]
@@ -206,28 +207,11 @@ fn sum(value: &Value) -> u64 {
         .map_or(0, |map| map.values().filter_map(Value::as_u64).sum())
 }
 
-/// Columns as wide as their widest cell.
+/// A table with a row for each.
 fn table(
     head: &[&str],
     rows: Option<&Vec<Value>>,
     cells: impl Fn(&Value) -> Vec<String>,
 ) -> Vec<String> {
-    let mut all = vec![head.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>()];
-    all.extend(rows.into_iter().flatten().map(cells));
-    let widths: Vec<usize> = (0..head.len())
-        .map(|column| {
-            all.iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    let line = |row: &Vec<String>| {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    all.iter().map(line).collect()
+    columns(head, rows.into_iter().flatten().map(cells))
 }

@@ -252,6 +252,9 @@ pub enum Cell {
     ClosedTo = 24,
     /// Listener `aggregation`: what names are hashed with to see their points in order; 0: none yet.
     OrderSeed = 25,
+    /// Listener `aggregation`: so many of the windows that a predecessor has passed are placed, in its order; above 32 bits
+    /// the generation of the worker that has placed them.
+    Passed = 26,
 }
 
 impl Cell {

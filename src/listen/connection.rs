@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard};
 
+use crate::intake::Snapshot;
 use crate::ledger::{Ledger, Object, Offset, Slot};
 use crate::sys::{self, Watched};
 
@@ -50,8 +51,9 @@ pub struct State {
     /// Pickles: so many items of the first one that waits are placed already. Each of them counts as one of its bytes in
     /// the offset, so that this moves whenever something was placed: no pickle has more items than bytes.
     pub placed: usize,
-    /// Pickles: the memory that is counted in [`Inputs::frames`](super::Inputs::frames).
-    pub counted: usize,
+    /// Pickles: the memory that is counted in [`Inputs::frames`](super::Inputs::frames) and
+    /// [`Inputs::pickles`](super::Inputs::pickles).
+    pub counted: (usize, usize),
     /// TCP: bytes read since the stream began. Unix, where nobody knows that: how often it was read.
     /// `None` until the first read here, when it is what the ledger says and what is kept.
     pub received: Option<u64>,
@@ -74,6 +76,12 @@ impl State {
     /// Bytes that were read and are not accounted for.
     fn kept(&self) -> usize {
         self.framing.carry().len() + self.waiting.len() - self.placed
+    }
+
+    /// Whether it is known where its lines go, by this table.
+    pub(super) fn goes_somewhere(&self, snapshot: &Snapshot) -> bool {
+        let (table, rings) = &self.goes_to;
+        *table == snapshot.table.id() && !rings.is_empty()
     }
 }
 
@@ -125,6 +133,11 @@ impl Connection {
     /// [`Connections::state`]: super::Connections::state
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// How many bytes have come that nobody has read.
+    pub(super) fn unread(&self) -> io::Result<u64> {
+        sys::unread(self.socket.get_ref().as_fd())
     }
 
     /// Adds what was just read.

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::connection::State;
 use super::framing::{Framing, Protocol};
 use super::notes::{note_rejection, note_sample};
-use super::stream::{PIECE, Step, end, full_ring, origin, remember, unread};
+use super::stream::{PIECE, Step, end, full_ring, origin, remember};
 use super::{Connection, Inputs};
 use crate::decode::frames::{self, HEAD};
 use crate::decode::pickle::{Bad, Decoder, Fault};
@@ -18,11 +18,12 @@ use crate::intake::{Lines, Snapshot};
 use crate::ledger::{Count, Writer};
 use crate::pipeline::Batch;
 use crate::queue::Ring;
+use crate::tap::At;
 use crate::validate::Reason;
 
-/// What a connection may take for its partial and waiting frames in any case, as for a partial line.
+/// What a connection may take for the frame that it has begun in any case, as for a partial line.
 const SMALL: usize = 16 << 10;
-/// What all of them together may take beyond that.
+/// What all of them together may take beyond that; and those that wait for room, before larger ones must wait to be read.
 const MEMORY: usize = 256 << 20;
 /// Rejected items that are kept to be looked at, of one piece and reason.
 const SAMPLES: u64 = 4;
@@ -46,7 +47,8 @@ pub(super) fn take(
     if let Some(head) = head {
         refuse_frame(inputs, connection, lane, head, taken.whole.end..n);
     } else if frames.memory() > SMALL
-        && inputs.frames.load(Ordering::Relaxed) + frames.memory() - SMALL > MEMORY + state.counted
+        && inputs.frames.load(Ordering::Relaxed) + frames.memory() - SMALL
+            > MEMORY + state.counted.0
     {
         tracing::warn!(
             peer = connection.peer,
@@ -140,9 +142,10 @@ pub(super) fn feed_waiting(
     lane: &mut Lane,
     state: &mut State,
 ) -> Result<(), Arc<Ring>> {
-    // A frame is not to be decoded in vain again and again.
+    // A frame is not to be decoded in vain again and again: a piece is as long, and a line longer.
+    let needed = PIECE + inputs.limits.max_line;
     if let Some(ring) = full_ring(snapshot, state)
-        && ring.room() < PIECE as u64
+        && ring.room() < needed as u64
     {
         return Err(ring);
     }
@@ -184,6 +187,27 @@ impl Placing<'_> {
         all: &'f [u8],
         behind: usize,
     ) -> Result<(), (Arc<Ring>, &'f [u8])> {
+        let (mut left, mut most) = (all, PIECE);
+        loop {
+            match self.pieces(decoder, state, left, behind, most) {
+                // Rewriters can make lines so much longer that a piece of them has never room.
+                Err((ring, rest)) if divides(self.text, &ring) => {
+                    (left, most) = (rest, self.text.len() / 2);
+                }
+                placed => return placed,
+            }
+        }
+    }
+
+    /// The same, in pieces of about so many bytes.
+    fn pieces<'f>(
+        &mut self,
+        decoder: &mut Decoder,
+        state: &mut State,
+        all: &'f [u8],
+        behind: usize,
+        most: usize,
+    ) -> Result<(), (Arc<Ring>, &'f [u8])> {
         self.begin();
         // What is collected, and what is placed.
         let (mut rest, mut left, mut item) = (all, all, state.placed);
@@ -201,7 +225,7 @@ impl Placing<'_> {
                         if let Err(bad) = written {
                             self.refuse_item(item, bad);
                         }
-                        if self.text.len() >= PIECE && item < points.len() {
+                        if self.text.len() >= most && item < points.len() {
                             self.flush(state, rest.len() + behind - item)
                                 .map_err(|ring| (ring, left))?;
                             (left, state.placed) = (rest, item);
@@ -210,7 +234,7 @@ impl Placing<'_> {
                 }
             }
             (rest, item) = (after, 0);
-            if self.text.len() >= PIECE {
+            if self.text.len() >= most {
                 self.flush(state, rest.len() + behind)
                     .map_err(|ring| (ring, left))?;
                 (left, state.placed) = (rest, 0);
@@ -269,7 +293,10 @@ impl Placing<'_> {
                 writer.set_offset(slot, offset);
             },
         );
-        remember(self.snapshot, self.batch, state);
+        // A part of a frame goes nowhere yet.
+        if !self.text.is_empty() {
+            remember(self.snapshot, self.batch, state);
+        }
         fed?;
         self.note(state);
         self.begin();
@@ -280,6 +307,10 @@ impl Placing<'_> {
     fn note(&self, state: &mut State) {
         for (reason, what) in &self.samples {
             note_sample(self.inputs, self.connection, *reason, what);
+        }
+        let unseen = self.refused.iter().sum::<u64>() - self.samples.len() as u64;
+        if unseen > 0 {
+            self.inputs.intake.tap.miss(At::Rejected, unseen);
         }
         let line = self.batch.rejections().first();
         let line = line.map(|r| (r.reason, &self.text[r.range.clone()]));
@@ -293,6 +324,11 @@ impl Placing<'_> {
             note_rejection(self.connection, reason, what);
         }
     }
+}
+
+/// Whether less of these lines may have room in a ring that had none for all.
+fn divides(text: &[u8], ring: &Ring) -> bool {
+    ring.room() > ring.capacity() / 4 && memchr::memchr_iter(b'\n', text).nth(1).is_some()
 }
 
 /// A frame over the limit: nobody knows where the next one would begin.
@@ -343,7 +379,7 @@ pub(super) fn close(
     state: &mut State,
 ) -> Step {
     if std::mem::take(&mut state.cut) {
-        let lost = unread(connection).unwrap_or(0);
+        let lost = connection.unread().unwrap_or(0);
         tracing::warn!(
             peer = connection.peer,
             listener = connection.listener,
@@ -365,9 +401,32 @@ pub(super) fn account(inputs: &Inputs, connection: &Connection, state: &mut Stat
     let Framing::Frames(frames) = &state.framing else {
         return;
     };
-    let now = (frames.memory() + state.waiting.capacity()).saturating_sub(SMALL);
+    let (begun, waits) = (
+        frames.memory().saturating_sub(SMALL),
+        state.waiting.capacity(),
+    );
     // Wraps around where it shrinks, and comes out right.
-    let change = now.wrapping_sub(state.counted);
-    inputs.frames.fetch_add(change, Ordering::Relaxed);
-    state.counted = now;
+    let change = |now: usize, before: usize| now.wrapping_sub(before);
+    let (frames, pickles) = state.counted;
+    inputs
+        .frames
+        .fetch_add(change(begun, frames), Ordering::Relaxed);
+    inputs
+        .pickles
+        .fetch_add(change(waits, pickles), Ordering::Relaxed);
+    state.counted = (begun, waits);
+}
+
+/// So much waits for room that a large frame isn't read on, which may come to wait as well. One whose destinations take what
+/// it sends is likely not to: it may be in hand for longer.
+pub(super) fn must_wait(inputs: &Inputs, snapshot: &Snapshot, state: &State) -> bool {
+    let is_large = match &state.framing {
+        Framing::Frames(frames) => frames.memory() > SMALL,
+        Framing::Lines(_) => false,
+    };
+    let limit = match state.goes_somewhere(snapshot) {
+        true => 2 * MEMORY,
+        false => MEMORY,
+    };
+    is_large && inputs.pickles.load(Ordering::Relaxed) > limit
 }

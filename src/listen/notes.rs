@@ -28,4 +28,5 @@ pub(super) fn note_rejection(connection: &Connection, reason: Reason, line: &[u8
 pub(super) fn note_sample(inputs: &Inputs, connection: &Connection, reason: Reason, line: &[u8]) {
     let rejected = &inputs.intake.rejected;
     rejected.add(reason, line, origin(connection), now_ms());
+    inputs.intake.show_rejected(reason, line);
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, Shutdown, recv};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::connection::State;
 use super::framing::{Framing, Protocol};
@@ -28,6 +28,8 @@ pub(super) const PIECE: usize = 64 * 1024;
 /// When so many bytes wait for room over all connections, reads are small: that bounds what can
 /// come to wait.
 const MANY_WAITING: usize = 16 << 20;
+/// When to look again where so much waits that nothing may be added.
+const LATER: Duration = Duration::from_millis(100);
 /// Reads in a row before other tasks have their turn.
 const TURN: usize = 8;
 
@@ -41,6 +43,8 @@ pub(super) enum Step {
     Closed,
     /// A ring is full, or too full to read more for it.
     Wait(Arc<Ring>),
+    /// Too much waits over all connections.
+    Later,
     /// The stream has ended.
     End,
 }
@@ -76,6 +80,7 @@ pub async fn read_stream(inputs: Arc<Inputs>, connection: Arc<Connection>) {
                 }
                 Step::Closed => inputs.gate.opened().await,
                 Step::Wait(ring) => wait_for_room(&inputs, &ring, &connection).await,
+                Step::Later => sleep(LATER).await,
                 Step::End => return,
             }
         }
@@ -96,6 +101,7 @@ pub fn place_inherited(inputs: &Arc<Inputs>) {
                     Step::Read | Step::Empty | Step::End => return,
                     Step::Closed => inputs.gate.opened().await,
                     Step::Wait(ring) => wait_for_room(&inputs, &ring, &connection).await,
+                    Step::Later => sleep(LATER).await,
                 }
             }
         });
@@ -159,11 +165,13 @@ fn step_inside(
     if let Some(ring) = full_ring(&snapshot, state) {
         return Step::Wait(ring);
     }
+    if frames::must_wait(inputs, &snapshot, state) {
+        return Step::Later;
+    }
     let waiting = inputs.waiting.load(Ordering::Relaxed);
-    let size = if state.warm && waiting < MANY_WAITING {
-        READ
-    } else {
-        SMALL_READ
+    let size = match state.warm && waiting < MANY_WAITING {
+        true => READ,
+        false => SMALL_READ,
     };
     match read(inputs, connection, &snapshot, lane, state, size) {
         Ok(Some(step)) => step,
@@ -445,7 +453,7 @@ fn close_idle(inputs: &Inputs, connection: &Connection) -> bool {
         return false;
     };
     let mut state = inputs.connections.state(connection);
-    if !state.waiting.is_empty() || !matches!(unread(connection), Ok(0)) {
+    if !state.waiting.is_empty() || !matches!(connection.unread(), Ok(0)) {
         return false;
     }
     tracing::info!(
@@ -470,6 +478,7 @@ pub async fn read_to_end(inputs: &Inputs, connection: &Connection, limit: Durati
                     Err(_) => return,
                 },
                 Step::Wait(ring) => wait_for_room(inputs, &ring, connection).await,
+                Step::Later => sleep(LATER).await,
                 Step::Closed | Step::End => return,
             }
         }
@@ -477,7 +486,7 @@ pub async fn read_to_end(inputs: &Inputs, connection: &Connection, limit: Durati
     if timeout(limit, reading).await.is_ok() {
         return 0;
     }
-    let left = unread(connection).unwrap_or(0);
+    let left = connection.unread().unwrap_or(0);
     if let Some(mut lane) = inputs.gate.enter() {
         let mut state = inputs.connections.state(connection);
         let waiting = state.waiting.len() as u64;
@@ -488,8 +497,4 @@ pub async fn read_to_end(inputs: &Inputs, connection: &Connection, limit: Durati
         return left + waiting;
     }
     left
-}
-
-pub(super) fn unread(connection: &Connection) -> io::Result<u64> {
-    crate::sys::unread(connection.socket.get_ref().as_fd())
 }

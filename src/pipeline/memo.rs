@@ -29,11 +29,14 @@ const UNIT: usize = 8;
 /// The lower bits of a slot: where its entry begins, in units; the others are of the hash.
 const PLACE_BITS: u32 = (ENTRIES / UNIT).trailing_zeros();
 /// One name in so many is looked up while names hardly come twice.
-const SAMPLE: u64 = 16;
-/// So many more misses than hits, and they do.
-const CREDIT: u32 = 1 << 17;
+const SAMPLE: u64 = 64;
+/// So many more misses than hits, and they do. It has to be earned: for all that is known at first, none comes again.
+const MOST_CREDIT: u32 = 1 << 17;
+const FIRST_CREDIT: u32 = 1 << 12;
 /// Lookups of a sample, after which it is judged.
-const LOOK: u32 = 512;
+const LOOK: u32 = 256;
+/// Above all numbers of decisions.
+pub(super) const BEYOND: u64 = 1 << 63;
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -73,7 +76,9 @@ enum Pace {
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace::All { credit: CREDIT }
+        Pace::All {
+            credit: FIRST_CREDIT,
+        }
     }
 }
 
@@ -131,7 +136,7 @@ impl Memo {
     /// A number that stands for this decision alone, also when everything was forgotten in between.
     #[inline]
     pub(super) fn unique(&self, number: u32) -> u64 {
-        u64::from(self.forgotten) << 32 | u64::from(number)
+        (u64::from(self.forgotten) << 32 | u64::from(number)) % BEYOND
     }
 
     /// The number of its decision, if the name is the one that came next when it was first seen.
@@ -157,10 +162,16 @@ impl Memo {
         matches!(self.pace, Pace::Sample { .. })
     }
 
+    /// Whether a name isn't to be looked up.
+    #[inline]
+    pub(super) fn is_skipped(&self, name: &[u8]) -> bool {
+        name.len() > LONGEST || self.is_sampling() && !is_sampled(name)
+    }
+
     /// The hash of a name; `None`: it isn't to be looked up.
     #[inline]
     pub(super) fn hash(&self, name: &[u8]) -> Option<u64> {
-        if name.len() > LONGEST || self.is_sampling() && !is_sampled(name) {
+        if self.is_skipped(name) {
             return None;
         }
         let mut hasher = self.hasher.build_hasher();
@@ -261,14 +272,16 @@ impl Pace {
     #[inline]
     fn note(&mut self, hit: bool) {
         match self {
-            Pace::All { credit } if hit => *credit = (*credit + 1).min(CREDIT),
+            Pace::All { credit } if hit => *credit = (*credit + 1).min(MOST_CREDIT),
             Pace::All { credit: 0 } => *self = Pace::Sample { looked: 0, hits: 0 },
             Pace::All { credit } => *credit -= 1,
             Pace::Sample { looked, hits } => {
                 *looked += 1;
                 *hits += u32::from(hit);
                 if *hits > LOOK / 2 {
-                    *self = Pace::default();
+                    *self = Pace::All {
+                        credit: MOST_CREDIT,
+                    };
                 } else if *looked == LOOK {
                     (*looked, *hits) = (0, 0);
                 }
@@ -342,6 +355,10 @@ mod tests {
         let name = |at: usize| format!("servers.web{at}.cpu.user");
         for at in 0..100_000 {
             assert_eq!(pass(&mut memo, &name(at), &blocked(at % 7)), None);
+        }
+        // Not all were looked up, and few were kept, as long as none had come again.
+        for at in (0..100_000).cycle().take(200_000) {
+            pass(&mut memo, &name(at), &blocked(at % 7));
         }
         assert!(memo.decisions.len() == 7);
         let known = (0..100_000).filter(|at| {

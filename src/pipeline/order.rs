@@ -11,7 +11,7 @@ impl Batch {
         let mut late = std::mem::take(&mut self.late);
         late.clear();
         let points = judged.iter().map(|(_, key, timestamp)| (*key, *timestamp));
-        order.admit(points, &mut self.admitted, |index| late.push(index));
+        order.see(points, &mut self.admitted, |index| late.push(index));
         let mut next = late.iter().copied().peekable();
         for (index, (line, ..)) in judged.drain(..).enumerate() {
             match next.next_if_eq(&index) {
@@ -22,9 +22,11 @@ impl Batch {
         (self.judged, self.late) = (judged, late);
     }
 
-    /// The batch can't be placed, and will come again: its points were never there.
-    pub fn take_back(&mut self, order: &SharedOrder) {
-        order.take_back(&mut self.admitted);
+    /// The batch is about to be placed: its points are the last of their names. False: they no longer are newer than those,
+    /// and the batch must be run anew; unless `anyway`.
+    #[must_use]
+    pub fn note_order(&self, order: &SharedOrder, anyway: bool) -> bool {
+        order.note(&self.admitted, anyway)
     }
 }
 

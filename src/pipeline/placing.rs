@@ -24,6 +24,8 @@ pub(super) struct Placing {
     run_known: Option<u64>,
     /// One for each destination of the table.
     slots: Vec<Placed>,
+    /// All runs, if somebody wants to see them.
+    pub(super) shown: Option<Vec<Span>>,
 }
 
 impl Default for Placing {
@@ -38,6 +40,7 @@ impl Default for Placing {
             run_takers: Vec::new(),
             run_known: None,
             slots: Vec::new(),
+            shown: None,
         }
     }
 }
@@ -64,6 +67,9 @@ impl Placing {
         reset(&mut self.blocked, table.entries().blocklist.len());
         reset(&mut self.routes, table.entries().routes.len());
         (self.unrouted, self.routed) = (0, 0);
+        if let Some(shown) = &mut self.shown {
+            shown.clear();
+        }
         // Spans go back to the slot they were lent from, which the table before had as well.
         for mut placed in self.placed.drain(..) {
             placed.spans.clear();
@@ -113,6 +119,11 @@ impl Placing {
     /// Gives the run to its takers.
     fn end_run(&mut self) {
         let mut counted = None;
+        if let Some(shown) = &mut self.shown
+            && !self.run_takers.is_empty()
+        {
+            shown.push(self.run);
+        }
         for taker in self.run_takers.drain(..) {
             // The takers of one route are neighbours.
             if counted.replace(taker.route) != Some(taker.route) {

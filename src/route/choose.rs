@@ -136,6 +136,11 @@ impl Chooser {
         self.is_fixed() && self.hash.as_ref().is_some_and(Hash::is_costly)
     }
 
+    /// Whether it is all the same to it what the name is.
+    pub(super) fn is_blind(&self) -> bool {
+        !self.kind.hashes_names()
+    }
+
     /// Every position: what `accepting` is where no member has a matcher of its own.
     pub fn everyone(&self) -> &[usize] {
         &self.everyone

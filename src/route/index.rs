@@ -2,14 +2,17 @@
 //!
 //! Each rule is found by literals that are in every name that it matches (`literals`), of several choices those that the
 //! fewest rules share. Literals at the start of a name are looked up there; those inside are scanned for. A rule without
-//! a usable literal is *residual*: always to be asked.
+//! a usable literal is found by an automaton of all such expressions, or is *residual*: always to be asked.
 
+mod automaton;
+mod filter;
 mod literal_table;
 mod scanner;
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::literals::{Literal, Literals};
+use automaton::{Automaton, States};
 use literal_table::{LONGEST, LiteralTable};
 use scanner::Scanner;
 
@@ -17,8 +20,8 @@ use scanner::Scanner;
 pub const WORTH_IT: usize = 16;
 /// Literals there may be in a table; the rules that would bring more are residual.
 const MOST_LITERALS: usize = 1 << 18;
-/// From this length on a literal inside can be scanned for at every fourth position.
-const LONG: usize = 7;
+/// Shorter literals inside of names are scanned for by themselves: it takes more probes, and finds more that isn't there.
+const LONG: usize = 6;
 
 /// See the module's text.
 #[derive(Debug, Clone, Default)]
@@ -26,18 +29,31 @@ pub struct Index {
     prefixes: Option<LiteralTable>,
     short: Option<Scanner>,
     long: Option<Scanner>,
+    automaton: Option<Automaton>,
     residual: Vec<u32>,
     places: usize,
+}
+
+/// What a rule can be found by.
+#[derive(Debug, Clone, Default)]
+pub struct Clues<'a> {
+    /// Choices of literals, each enough by itself.
+    pub literals: Vec<Literals>,
+    /// An expression that matches every name that the rule does.
+    pub expression: Option<&'a str>,
 }
 
 /// Room for a search, used again.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
-    /// The rules that the last name can meet, ascending.
-    pub found: Vec<u32>,
+    /// The rules by whose literals the last name was found, ascending.
+    pub hits: Vec<u32>,
+    /// The same and the residual ones: all that the name can meet.
+    found: Vec<u32>,
     /// In which search a rule was last found.
     marks: Vec<u32>,
     search: u32,
+    states: States,
 }
 
 /// How a rule is found.
@@ -50,10 +66,10 @@ pub enum FoundBy {
 }
 
 impl Index {
-    /// For rules by the choices that each offers; and how each is found.
-    pub fn new(rules: &[Vec<Literals>]) -> (Index, Vec<FoundBy>) {
+    /// For rules by what each offers; and how each is found.
+    pub fn new(rules: &[Clues]) -> (Index, Vec<FoundBy>) {
         let mut shared: HashMap<&Literal, usize> = HashMap::new();
-        for choice in rules.iter().flatten() {
+        for choice in rules.iter().flat_map(|rule| &rule.literals) {
             choice
                 .any
                 .iter()
@@ -62,12 +78,12 @@ impl Index {
         let mut found_by = Vec::with_capacity(rules.len());
         let mut places: BTreeMap<Literal, Vec<u32>> = BTreeMap::new();
         let (mut residual, mut total) = (Vec::new(), 0);
-        for (place, choices) in rules.iter().enumerate() {
+        for (place, rule) in rules.iter().enumerate() {
             // The fewest rules that share the literals; then the longest, then the first.
             let cost = |choice: &Literals| -> usize {
                 choice.any.iter().map(|literal| shared[literal]).sum()
             };
-            let best = choices.iter().enumerate().min_by_key(|(_, choice)| {
+            let best = rule.literals.iter().enumerate().min_by_key(|(_, choice)| {
                 (cost(choice), LONGEST.saturating_sub(choice.shortest()))
             });
             match best {
@@ -103,7 +119,16 @@ impl Index {
             let shortest = literals.iter().map(|(literal, _)| literal.len()).min()?;
             Some(Scanner::new(literals, shortest))
         };
+        let expressions: Vec<_> = residual
+            .iter()
+            .filter_map(|place| Some((rules[*place as usize].expression?, *place)))
+            .collect();
+        let automaton = Automaton::new(&expressions);
+        if automaton.is_some() {
+            residual.retain(|place| rules[*place as usize].expression.is_none());
+        }
         let index = Index {
+            automaton,
             prefixes: (!prefixes.is_empty()).then(|| LiteralTable::new(&prefixes)),
             short: scanner(&short),
             long: scanner(&long),
@@ -113,11 +138,14 @@ impl Index {
         (index, found_by)
     }
 
-    /// Finds the rules that a name can meet: `search.found`, ascending, each once. All others don't match it.
+    /// Finds the rules that have a literal in the name: `search.hits`, ascending, each once. Beside the residual ones no
+    /// others match it.
     #[inline]
-    pub fn search(&self, name: &[u8], search: &mut Search) {
+    pub fn seek(&self, name: &[u8], search: &mut Search) {
         search.begin(self.places);
-        search.found.extend_from_slice(&self.residual);
+        if let Some(automaton) = &self.automaton {
+            search.run(automaton, name);
+        }
         let mut found = |places: &[u32]| search.add(places);
         if let Some(prefixes) = &self.prefixes {
             prefixes.at(name, 0, prefixes.sizes(), &mut found);
@@ -128,26 +156,51 @@ impl Index {
         if let Some(short) = &self.short {
             short.scan(name, &mut found);
         }
-        if !search.found.is_sorted() {
-            search.found.sort_unstable();
+        if search.hits.len() > 1 {
+            search.hits.sort_unstable();
         }
+    }
+
+    /// Those that were found, and the residual ones: all rules that the name can meet, ascending.
+    #[inline]
+    pub fn candidates<'a>(&'a self, search: &'a mut Search) -> &'a [u32] {
+        if self.residual.is_empty() {
+            return &search.hits;
+        }
+        let Search { hits, found, .. } = search;
+        found.clear();
+        let mut residual = &self.residual[..];
+        for hit in hits.iter() {
+            let before = residual.partition_point(|place| place < hit);
+            found.extend_from_slice(&residual[..before]);
+            found.push(*hit);
+            residual = &residual[before..];
+        }
+        found.extend_from_slice(residual);
+        found
     }
 
     /// Whether a search costs more than to remember what it found.
     pub fn is_costly(&self) -> bool {
-        self.short.is_some() || self.long.is_some() || self.residual.len() >= WORTH_IT
+        self.short.is_some()
+            || self.long.is_some()
+            || self.automaton.is_some()
+            || self.residual.len() >= WORTH_IT
     }
 
-    /// Rules that are always asked.
-    pub fn residual(&self) -> &[u32] {
-        &self.residual
+    /// How many rules have no literal that they are found by.
+    pub fn without_literal(&self) -> usize {
+        let found = self.automaton.as_ref().map_or(0, |all| all.places().len());
+        self.residual.len() + found
     }
 
     /// Roughly how much memory it takes, in bytes.
     pub fn memory(&self) -> usize {
         let tables = self.prefixes.as_ref().map_or(0, LiteralTable::memory);
         let scanners = [&self.short, &self.long].into_iter().flatten();
-        tables + scanners.map(Scanner::memory).sum::<usize>() + size_of_val(&self.residual[..])
+        let automaton = self.automaton.as_ref().map_or(0, Automaton::memory);
+        let scanners: usize = scanners.map(Scanner::memory).sum();
+        tables + scanners + automaton + size_of_val(&self.residual[..])
     }
 }
 
@@ -167,7 +220,7 @@ fn cut(literal: &Literal) -> Literal {
 impl Search {
     #[inline]
     fn begin(&mut self, places: usize) {
-        self.found.clear();
+        self.hits.clear();
         let (search, overflown) = self.search.overflowing_add(1);
         self.search = search;
         // A mark of another table, or of four billion searches ago, must not be taken for one of this search.
@@ -178,13 +231,19 @@ impl Search {
         }
     }
 
+    fn run(&mut self, automaton: &Automaton, name: &[u8]) {
+        let mut states = std::mem::take(&mut self.states);
+        automaton.find(name, &mut states, |places| self.add(places));
+        self.states = states;
+    }
+
     #[inline]
     fn add(&mut self, places: &[u32]) {
         for &place in places {
             let mark = &mut self.marks[place as usize];
             if *mark != self.search {
                 *mark = self.search;
-                self.found.push(place);
+                self.hits.push(place);
             }
         }
     }
@@ -211,18 +270,19 @@ mod tests {
         /// All of one length as well, so that each stride has its turn.
         #[test]
         fn every_rule_is_found(rules in rules(), least in 1..12usize, names in proptest::collection::vec("([ab.]{0,300}|[ab.]{0,9}|a{0,70})", 1..4)) {
-            let rules: Vec<_> = rules.into_iter().filter(|rule| rule.shortest() >= least).map(|rule| vec![rule]).collect();
+            let rules: Vec<_> = rules.into_iter().filter(|rule| rule.shortest() >= least).map(|rule| Clues { literals: vec![rule], expression: None }).collect();
             let (index, _) = Index::new(&rules);
             let mut search = Search::default();
             for name in &names {
-                index.search(name.as_bytes(), &mut search);
-                prop_assert!(search.found.is_sorted_by(|a, b| a < b));
+                index.seek(name.as_bytes(), &mut search);
+                let candidates = index.candidates(&mut search);
+                prop_assert!(candidates.is_sorted_by(|a, b| a < b));
                 for (place, rule) in rules.iter().enumerate() {
-                    let (is_in, whole) = match &rule[0].any[0] {
+                    let (is_in, whole) = match &rule.literals[0].any[0] {
                         literal @ Literal::Prefix(text) => (name.as_bytes().starts_with(text), is_whole(literal)),
                         literal @ Literal::Inside(text) => (memchr::memmem::find(name.as_bytes(), text).is_some(), is_whole(literal)),
                     };
-                    let found = search.found.contains(&(place as u32));
+                    let found = candidates.contains(&(place as u32));
                     prop_assert!(found || !is_in, "{:?} in {:?}", rule, name);
                     prop_assert!(!found || is_in || !whole, "{:?} not in {:?}", rule, name);
                 }

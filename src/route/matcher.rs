@@ -3,6 +3,8 @@
 //! Most conditions are prefixes, and a table asks many of them about each name. So the first sixteen bytes of the name
 //! are one word, loaded once, and a prefix is a comparison with it; all else is behind one pointer.
 
+use std::sync::{Arc, OnceLock};
+
 use memchr::memmem::Finder;
 use regex::bytes::Regex;
 
@@ -10,7 +12,7 @@ use super::{index, literals::Literals};
 
 /// The six conditions as written; an empty one is not set. All that are set must hold.
 /// The names are carbon-relay-ng's.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub struct Patterns {
     /// What the name begins with.
     pub prefix: String,
@@ -80,6 +82,8 @@ struct Conditions {
     not_sub: Option<Finder<'static>>,
     regex: Option<Regex>,
     not_regex: Option<Regex>,
+    /// What `regex` requires, once it was asked for: to find out takes long, and each new table asks.
+    required: Arc<OnceLock<Vec<Literals>>>,
 }
 
 /// The condition that a literal is from.
@@ -159,6 +163,7 @@ impl Matcher {
             not_sub: finder(&patterns.not_sub),
             regex: compile("regex", &patterns.regex)?,
             not_regex: compile("notRegex", &patterns.not_regex)?,
+            required: Arc::default(),
         };
         let others = Patterns {
             prefix: String::new(),
@@ -193,6 +198,12 @@ impl Matcher {
     #[inline]
     pub fn accepts_all(&self) -> bool {
         self.mask == 0 && self.more.is_none()
+    }
+
+    /// An expression that matches every name that it accepts.
+    pub(super) fn expression(&self) -> Option<&str> {
+        let regex = self.more.as_ref()?.regex.as_ref()?;
+        Some(regex.as_str())
     }
 
     /// Whether a name that it accepts must hold certain literals, so that it need not be asked about others. One that
@@ -245,9 +256,11 @@ impl Matcher {
             let sub = conditions.sub.as_ref();
             let sub = sub.and_then(|sub| Literals::of_text(sub.needle()));
             clues.extend(sub.map(|sub| (Clue::Sub, sub)));
-            let regex = conditions.regex.iter();
-            let choices = regex.flat_map(|regex| Literals::of_expression(regex.as_str()));
-            clues.extend(choices.map(|choice| (Clue::Regex, choice)));
+            if let Some(regex) = &conditions.regex {
+                let required = || Literals::of_expression(regex.as_str());
+                let choices = conditions.required.get_or_init(required);
+                clues.extend(choices.iter().map(|choice| (Clue::Regex, choice.clone())));
+            }
         }
         clues
     }
@@ -293,6 +306,7 @@ impl Conditions {
             not_sub,
             regex,
             not_regex,
+            required: _,
         } = self;
         prefix.is_none()
             && not_prefix.is_none()

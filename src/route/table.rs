@@ -5,14 +5,17 @@
 //! name, the few places that it can meet; only those are asked.
 
 mod few;
+mod plain;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::choose::Moment;
 use super::decision::{Decision, Fate, Open, Output, Taker};
 use super::entries::{Entries, TableRoute};
-use super::index::{FoundBy, Index, Search, WORTH_IT};
+use super::index::{Clues, FoundBy, Index, Search, WORTH_IT};
 use super::matcher::{Matcher, Subject};
+use plain::Last;
+pub use plain::Outcome;
 
 /// Blocklist, rewriters, aggregators and routes in force. See the module's text.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Table {
     rewriters: u32,
     aggregators: u32,
     routes: u32,
+    /// By place: whether its having been found says all, so that the name need not be looked at.
+    certain: Vec<bool>,
     /// By place, from `routes` on: the route.
     route_at: Vec<u32>,
     plans: Vec<Plan>,
@@ -60,6 +65,8 @@ pub struct Scratch {
     chosen: Vec<usize>,
     name: Vec<u8>,
     next: Vec<u8>,
+    takers: Vec<Taker>,
+    last: Last,
 }
 
 impl Default for Table {
@@ -102,6 +109,7 @@ impl Table {
             checks,
             route_at,
             plans,
+            certain: Vec::new(),
             index: None,
             is_plain: rewriters == routes
                 && entries.routes.iter().all(|route| route.chooser.is_fixed()),
@@ -119,19 +127,27 @@ impl Table {
             aggregators,
             ..
         } = &self.entries;
-        let mut choices: Vec<_> = self.checks.iter().map(Matcher::choices).collect();
+        let clues = |check| Clues {
+            literals: Matcher::choices(check),
+            expression: check.expression(),
+        };
+        let mut rules: Vec<_> = self.checks.iter().map(clues).collect();
         let others = rewriters.iter().map(|rule| rule.literals());
         let others = others.chain(aggregators.iter().map(|rule| rule.literals()));
         for (place, literals) in (self.rewriters as usize..).zip(others) {
-            choices[place] = literals;
+            rules[place].literals = literals;
         }
-        let (index, found_by) = Index::new(&choices);
+        let (index, found_by) = Index::new(&rules);
         for (check, found_by) in self.checks.iter_mut().zip(found_by) {
             if let FoundBy::Choice(choice) = found_by {
                 *check = check.rest(choice);
             }
         }
         self.index = Some(index);
+        self.certain = self.checks.iter().map(Matcher::accepts_all).collect();
+        for (plan, route) in self.plans.iter().zip(&self.entries.routes) {
+            self.certain[plan.place as usize] &= route.chooser.is_blind();
+        }
     }
 
     /// What it was made of.
@@ -156,11 +172,11 @@ impl Table {
                 .any(|route| route.chooser.is_costly())
     }
 
-    /// How many rules are asked about every name, for want of a literal.
+    /// How many rules have no literal that they could be found by.
     pub fn unindexed(&self) -> usize {
         self.index
             .as_ref()
-            .map_or(self.all.len(), |index| index.residual().len())
+            .map_or(self.all.len(), Index::without_literal)
     }
 
     /// Roughly how much memory the index takes, in bytes.
@@ -171,44 +187,6 @@ impl Table {
     /// Whether [`Table::takers`] says all that there is to decide on a name.
     pub fn is_plain(&self) -> bool {
         self.is_plain
-    }
-
-    /// Appends who takes lines of this name, or returns the rule of the blocklist that drops them: a decision without
-    /// the ado, for tables that are plain.
-    #[inline]
-    pub fn takers(
-        &self,
-        name: &Subject,
-        scratch: &mut Scratch,
-        takers: &mut Vec<Taker>,
-    ) -> Option<usize> {
-        if self.index.is_none() {
-            return self.takers_of_few(name, scratch, takers);
-        }
-        let Scratch {
-            search,
-            accepting,
-            chosen,
-            ..
-        } = scratch;
-        let mut found = self.find(name.name(), search);
-        let rules = split(&mut found, self.rewriters).iter();
-        let mut rules = rules.filter(|place| self.checks[**place as usize].accepts(name));
-        if let Some(rule) = rules.next() {
-            return Some(*rule as usize);
-        }
-        let open = &mut Vec::new();
-        self.route(
-            found,
-            name,
-            &mut Room {
-                accepting,
-                chosen,
-                takers,
-                open,
-            },
-        );
-        None
     }
 
     /// Decides what becomes of lines of this name. A rewritten name longer than `longest` bytes is refused; whether it
@@ -228,6 +206,7 @@ impl Table {
             chosen,
             name: renamed,
             next,
+            ..
         } = scratch;
         let mut found = self.find(name, search);
         let subject = Subject::new(name);
@@ -283,8 +262,8 @@ impl Table {
         match &self.index {
             None => &self.all,
             Some(index) => {
-                index.search(name, search);
-                &search.found
+                index.seek(name, search);
+                index.candidates(search)
             }
         }
     }

@@ -235,15 +235,16 @@ impl Supervisor {
     /// Now that the pause is over, what the old worker has in windows may follow.
     fn ask_for_windows(&mut self, successor: Id) {
         let knows = |id| self.workers.get(id).is_some_and(|worker| worker.windows);
-        let old = self.has_windows.take();
-        match old {
-            _ if !knows(&successor) => {}
-            Some(old) if knows(&old) => {
+        match self.has_windows.take() {
+            Some(old) if knows(&old) && knows(&successor) => {
                 self.windows_due = Some((old, successor));
                 self.tell(old, &FromSupervisor::PassWindows { successor });
+                return;
             }
+            _ if !knows(&successor) => {}
             _ => self.tell(successor, &FromSupervisor::Windows),
         }
+        self.handle(Event::Passed(successor));
     }
 
     fn settle(&mut self, id: Id) {

@@ -231,6 +231,7 @@ impl Supervisor {
             let beside = windows.map(Rc::new).into_iter().collect();
             worker.say(&FromSupervisor::Windows, beside);
         }
+        self.handle(Event::Passed(successor));
     }
 
     /// A worker has died: what it still said is read first.

@@ -28,6 +28,8 @@ pub const STEP_TIMEOUT: Duration = Duration::from_secs(2);
 pub const TICK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often `progress` extends `ready_timeout`.
 const EXTENSIONS: u32 = 5;
+/// How long probation goes on beyond its time for the windows of the old worker.
+const PASS_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a stop may take beyond `stop_timeout`.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 /// How often `progress` extends that by as much.
@@ -64,9 +66,19 @@ struct Takeover {
     extensions: u32,
     ready: bool,
     frozen_at: Option<Instant>,
+    /// In probation: the old worker is kept until it has passed its windows, or then.
+    passing_until: Option<Instant>,
     askers: Vec<Asker>,
     /// Why it failed, once it did.
     failure: String,
+}
+
+impl Takeover {
+    /// When the step is over.
+    fn due(&self) -> Instant {
+        let passing = self.passing_until.unwrap_or(self.deadline);
+        self.deadline.max(passing)
+    }
 }
 
 /// The state machine.
@@ -152,7 +164,7 @@ impl Machine {
     /// When `Event::Time` is due at the latest.
     pub fn deadline(&self) -> Option<Instant> {
         let tick = self.watches_ticks().then(|| self.last_tick + TICK_TIMEOUT);
-        let takeover = self.takeover.as_ref().map(|t| t.deadline);
+        let takeover = self.takeover.as_ref().map(Takeover::due);
         [tick, takeover, self.respawn_at, self.stop_deadline]
             .into_iter()
             .flatten()
@@ -172,6 +184,12 @@ impl Machine {
             Event::Frozen(id) => self.frozen(id, now),
             Event::Confirmed(id) => self.confirmed(id, now),
             Event::Running(id) => self.running(id, now),
+            Event::Passed(id) => {
+                if let Some(takeover) = self.at(id, Step::Probation) {
+                    takeover.passing_until = None;
+                    self.time(now);
+                }
+            }
             Event::Tick(id) => {
                 if self.serving == Some(id) {
                     self.last_tick = now;
@@ -214,6 +232,7 @@ impl Machine {
             extensions: 0,
             ready: false,
             frozen_at: None,
+            passing_until: None,
             askers,
             failure: String::new(),
         });
@@ -294,6 +313,7 @@ impl Machine {
             None => Duration::ZERO,
         };
         takeover.deadline = now + probation;
+        takeover.passing_until = takeover.old.map(|_| now + PASS_TIMEOUT);
         let askers = takeover.askers.clone();
         let pause = takeover.frozen_at.map(|at| now - at);
         self.serving = Some(id);
@@ -301,7 +321,7 @@ impl Machine {
         self.last_tick = now;
         self.push(Action::Serves(id, pause));
         if self.stopping {
-            self.stop_serving(now);
+            self.stop_in_probation(now);
         } else {
             if !probation.is_zero() && !askers.is_empty() {
                 self.push(Action::Watch(askers, id, probation));
@@ -410,7 +430,7 @@ impl Machine {
             self.push(Action::Kill(serving));
         }
         if let Some(takeover) = self.takeover.as_mut()
-            && now >= takeover.deadline
+            && now >= takeover.due()
         {
             match takeover.step {
                 Step::Loading => self.fail("it was not ready within ready_timeout".into(), now),
@@ -433,6 +453,7 @@ impl Machine {
                     let new = takeover.new;
                     self.push(Action::Kill(new));
                 }
+                Step::Probation if self.stopping => self.stop_serving(now),
                 Step::Probation => self.settle(now),
             }
         }

@@ -94,6 +94,12 @@ struct Place {
     void: bool,
 }
 
+impl Place {
+    fn last(&self) -> Option<u32> {
+        (!self.void).then_some(self.last)
+    }
+}
+
 /// What can't be merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadOrder {
@@ -129,40 +135,43 @@ impl Order {
         self.admit_over(key, timestamp).is_some()
     }
 
-    /// The same; tells what was the last before, if there was one.
+    /// The same; tells where, and what was the last before, if there was one.
     #[inline]
-    fn admit_over(&mut self, key: OrderKey, timestamp: u32) -> Option<Option<u32>> {
-        let Some(place) = self.find(key) else {
-            self.insert(key, timestamp);
-            return Some(None);
+    fn admit_over(&mut self, key: OrderKey, timestamp: u32) -> Option<(u32, Option<u32>)> {
+        let Some(at) = self.find(key) else {
+            return Some((self.insert(key, timestamp), None));
         };
+        let place = &mut self.places[at as usize];
         place.seen = true;
-        let before = (!place.void).then_some(place.last);
+        let before = place.last();
         if before.is_some_and(|last| timestamp <= last) {
             return None;
         }
         (place.last, place.void) = (timestamp, false);
-        Some(before)
+        Some((at, before))
     }
 
-    /// Forgets a point that was admitted, if it is still the last of its name.
-    fn take_back(&mut self, key: OrderKey, timestamp: u32, before: Option<u32>) {
-        if let Some(place) = self.find(key)
-            && place.last == timestamp
-        {
+    /// Forgets a point that was admitted, the last one before any other.
+    fn take_back(&mut self, key: OrderKey, at: u32, before: Option<u32>) {
+        if let Some(place) = self.at(key, at) {
             (place.last, place.void) = (before.unwrap_or(0), before.is_none());
         }
     }
 
-    #[inline]
-    fn find(&mut self, key: OrderKey) -> Option<&mut Place> {
-        let places = &self.places;
-        let is_it = |place: &u32| places[*place as usize].key == key;
-        let place = *self.table.find(key.finds, is_it)?;
-        self.places.get_mut(place as usize)
+    /// The place of a name, which was found here, if it is still there.
+    fn at(&mut self, key: OrderKey, at: u32) -> Option<&mut Place> {
+        let place = self.places.get_mut(at as usize);
+        place.filter(|place| place.key == key)
     }
 
-    fn insert(&mut self, key: OrderKey, last: u32) {
+    #[inline]
+    fn find(&self, key: OrderKey) -> Option<u32> {
+        let places = &self.places;
+        let is_it = |place: &u32| places[*place as usize].key == key;
+        self.table.find(key.finds, is_it).copied()
+    }
+
+    fn insert(&mut self, key: OrderKey, last: u32) -> u32 {
         let place = Place {
             key,
             last,
@@ -180,6 +189,7 @@ impl Order {
         let places = &self.places;
         let finds = |place: &u32| places[*place as usize].key.finds;
         self.table.insert_unique(key.finds, index as u32, finds);
+        index as u32
     }
 
     /// Makes a place free.
@@ -274,10 +284,13 @@ impl Order {
             };
             let last = u32::from_le_bytes(*chunk(entry, 16));
             match self.find(key) {
-                Some(place) => {
+                Some(at) => {
+                    let place = &mut self.places[at as usize];
                     (place.last, place.void) = (place.last.max(last), false);
                 }
-                None => self.insert(key, last),
+                None => {
+                    self.insert(key, last);
+                }
             }
         }
         entries.len() as u64

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::Begun;
 use super::amend::{Amending, InForce};
+use super::charts::Charting;
 use super::offered::Offered;
 use super::relay::{Relay, Resized};
 use super::standing::Standing;
@@ -143,6 +144,7 @@ pub(super) fn assemble(
         },
         waiting: AtomicUsize::new(0),
         frames: AtomicUsize::new(0),
+        pickles: AtomicUsize::new(0),
         stopping: watch::Sender::new(false),
     });
     let listeners = offered
@@ -159,6 +161,7 @@ pub(super) fn assemble(
         internal: ledger.object(Kind::Listener, "internal")?,
         aggregated: ledger.object(Kind::Listener, "aggregation")?,
         gathering: Gathering::default(),
+        charting: Charting::default(),
         config: config.clone(),
         ledger,
         registry,

@@ -337,7 +337,7 @@ impl Conversation {
     fn pass_windows(&mut self, successor: u64) -> io::Result<()> {
         fault::point("on-pass-windows");
         self.relay.gathering.join();
-        let packed = pack(&self.relay, true);
+        let packed = pack(&self.relay, Some(successor));
         let memory = packed.and_then(|parts| sys::memfd_with("baton-windows", &parts));
         // Without it the successor counts them as lost.
         let memory = memory
@@ -376,6 +376,7 @@ impl Conversation {
             "froze"
         );
         fault::point("after-frozen");
+        self.relay.inputs.intake.tap.close();
         self.relay.web.finish();
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! hook.
 
 /// A named moment in a worker's life. `BATON_FAULTS` names a file with lines `POINT ACTION`; the line of this point, if
-/// there is one, is carried out: `exit`, `abort`, `hang`, or `slow` (300 ms). The empty file
+/// there is one, is carried out: `exit`, `abort`, `hang`, `slow` (300 ms), or `hold` (until the line is gone). The empty file
 /// `FILE.POINT` tells that it has begun.
 #[cfg(debug_assertions)]
 #[expect(clippy::disallowed_methods, reason = "faults on purpose")]
@@ -17,7 +17,7 @@ pub(super) fn point(name: &str) {
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     if action.is_some() {
-        let mut mark = path;
+        let mut mark = path.clone();
         mark.push(".");
         mark.push(name);
         // Without it the test fails, and says so.
@@ -29,6 +29,12 @@ pub(super) fn point(name: &str) {
         Some("hang") => loop {
             std::thread::park();
         },
+        Some("hold") => {
+            let line = format!("{name} hold");
+            while std::fs::read_to_string(&path).is_ok_and(|faults| faults.contains(&line)) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        }
         Some("slow") => std::thread::sleep(std::time::Duration::from_millis(300)),
         _ => {}
     }

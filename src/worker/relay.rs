@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
 use super::amend::{Amending, InForce};
+use super::charts::{self, Charting};
 use super::standing::{self, Standing};
 use super::web::Web;
 use super::windows::Gathering;
@@ -47,6 +48,7 @@ pub(super) struct Relay {
     /// Counts the lines that aggregations make as an input.
     pub aggregated: Object,
     pub gathering: Gathering,
+    pub charting: Charting,
     pub web: Web,
     pub history: Mutex<Vec<Generation>>,
     /// It serves, and isn't stopping.
@@ -103,6 +105,7 @@ impl Relay {
             self.runtime.spawn(destination.run());
         }
         self.runtime.spawn(standing::keep(self.clone()));
+        self.runtime.spawn(charts::keep(self.clone()));
         for connection in self.inputs.connections.all() {
             self.runtime
                 .spawn(read_stream(self.inputs.clone(), connection));
@@ -261,7 +264,7 @@ impl Relay {
         } in lock(&self.resized).drain(..)
         {
             let id = &destination.spec.id;
-            if !destination.queue.is_empty() {
+            if !destination.queue.is_empty(destination.socket().is_some()) {
                 let now = destination.queue.size();
                 tracing::warn!(
                     destination = id,
@@ -286,6 +289,7 @@ impl Relay {
     pub fn open(self: &Arc<Self>) {
         self.standing.recall(self);
         self.serving.store(true, Ordering::SeqCst);
+        self.inputs.intake.tap.open();
         self.inputs.gate.open();
         self.spool.open();
         let relay = self.clone();

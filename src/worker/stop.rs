@@ -93,6 +93,7 @@ async fn stop(
         () = drained => {}
         () = over => {}
     }
+    relay.inputs.intake.tap.close();
     relay.web.finish();
     let mut undelivered = Vec::new();
     let keep = stow(relay, &destinations);

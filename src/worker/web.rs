@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::amend;
 use super::relay::{Relay, lock};
 use super::report;
+use crate::admin::charts::Charts;
 use crate::admin::access::Access;
 use crate::admin::desk::{self, Desk, Outcome, Refusal, TableView};
 use crate::admin::http::{Guard, Reach, Socket, router, serve};
@@ -20,6 +21,7 @@ use crate::intake::Sample;
 use crate::listen::Listener;
 use crate::pipeline::trace::Trace;
 use crate::state::{PastChange, Store};
+use crate::tap::{Subscription, Wanted};
 use crate::validate::Reason;
 
 /// The servers that run now, by their listener.
@@ -146,5 +148,13 @@ impl Desk for Asked {
     fn restart(&self) -> Result<(), String> {
         let asked = self.0.registry.ask_for_reload();
         asked.map_err(|error| format!("the supervisor can't be asked: {error}"))
+    }
+
+    fn subscribe(&self, wanted: &Wanted) -> Result<Subscription, String> {
+        self.0.inputs.intake.tap.subscribe(wanted)
+    }
+
+    fn charts(&self) -> Charts {
+        self.0.charting.charts()
     }
 }

@@ -2,36 +2,36 @@
 //! over a stop.
 //!
 //! A successor serves at once, and holds its windows until it has its predecessor's (`Aggregating`). The ledger says how
-//! many points lie in windows that nobody has closed: what of those doesn't come is lost, and counted.
+//! many points lie in windows that nobody has closed: what of those doesn't come is lost, and counted; what comes although it
+//! was counted as lost, or before it was counted at all, is restored.
+//!
+//! The ledger says too how many of the predecessor's windows are placed, so that it can go on with the others (`thawed`).
 
+mod flush;
 mod parcel;
+mod rules;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
-
+use super::fault;
 use super::relay::{Relay, lock};
-use crate::aggregate::Rule;
-use crate::aggregating::Due;
-use crate::intake::{Origin, Patience, now_ms};
+use crate::aggregating::Tally;
+use crate::intake::{Snapshot, now_ms};
 use crate::ledger::{Cell, Count, Kind, Object, Writer};
 use crate::spool::{Errand, RESTART};
 use crate::validate::order::SharedOrder;
 
+pub(super) use flush::flush_for_ever;
 pub(super) use parcel::{Parcel, pack};
 
 /// A predecessor's windows that haven't come by then never will.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How often it is tried to read what a stop left, and how long one may take.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
-/// How long to wait where there was no room for lines.
-const NO_ROOM: Duration = Duration::from_millis(50);
-/// So many bytes of lines are placed at once, and a line more.
-const PIECE: usize = 16 << 10;
-
 /// What a worker knows of its windows beside what is in them.
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
@@ -48,8 +48,23 @@ pub(super) struct Gathering {
     /// What a stop had left, and was merged here, but perhaps not yet forgotten there.
     restored: Mutex<Vec<String>>,
     merging: Mutex<Option<JoinHandle<()>>>,
+    /// Rules that the config lacks, of lines that came from elsewhere, by their ids.
+    foreign: Mutex<BTreeMap<u64, (String, Object)>>,
+    /// What was passed to a successor.
+    passed: Mutex<Option<Passed>>,
     /// They are being kept over a stop: nothing is closed any more.
     ended: Mutex<bool>,
+}
+
+/// What there was when windows were passed on.
+#[derive(Debug)]
+struct Passed {
+    /// The generation of the successor.
+    to: u64,
+    /// Lines that waited.
+    due: Vec<Tally>,
+    /// How many points of each rule were ever flushed.
+    flushed: BTreeMap<u64, u64>,
 }
 
 impl Gathering {
@@ -83,6 +98,10 @@ impl Gathering {
             // A second `go` finds it there.
             let _there = intake.order.set(SharedOrder::new(names, seed));
         }
+        let mut lane = relay.inputs.gate.inside_closed();
+        let none = passed_word(relay.generation, 0);
+        lane.writer.set(relay.aggregated, Cell::Passed, none);
+        lane.writer.commit();
         *lock(&self.inherited) = in_windows(relay);
         self.claimed.store(false, Ordering::SeqCst);
         *lock(&self.held_since) = Some(Instant::now());
@@ -114,6 +133,7 @@ impl Gathering {
             return;
         }
         self.merge_in_background(relay, move |relay| {
+            fault::point("on-merge");
             match parcel {
                 Some(parcel) => merge(&relay, &parcel, None),
                 None => relay
@@ -187,22 +207,83 @@ impl Gathering {
     /// The successor had begun, and has failed: what it closed is done, what it took in is lost. The gate is closed.
     pub fn thawed(&self, relay: &Relay) {
         self.join();
+        let passed = lock(&self.passed).take();
+        let count = passed.as_ref().map_or(0, |passed| {
+            let word = relay.ledger.cell(relay.aggregated, Cell::Passed);
+            let of_successor = word >> 32 == passed_word(passed.to, 0) >> 32;
+            if of_successor {
+                word as u32 as usize
+            } else {
+                0
+            }
+        });
+        // What it lacked the rule of it has not closed.
+        let lacked = |rule: u64| {
+            let Some((passed, object)) = passed.as_ref().zip(self.object(relay, rule)) else {
+                return false;
+            };
+            let waited = passed.due.iter().take(count).filter(|t| t.rule == rule);
+            let waited: u64 = waited.map(|tally| tally.points).sum();
+            let before = passed.flushed.get(&rule).copied().unwrap_or(0);
+            relay.ledger.total(object, Count::Flushed) <= before + waited
+        };
         let windows = &relay.inputs.intake.windows;
-        let through = relay.ledger.cell(relay.aggregated, Cell::ClosedTo);
-        windows.forget_due(u32::try_from(through).unwrap_or(u32::MAX));
+        let closed_to = relay.ledger.cell(relay.aggregated, Cell::ClosedTo);
+        windows.forget_first(count, u32::try_from(closed_to).unwrap_or(u32::MAX), lacked);
         lock(&self.uncounted).clear();
+        let mut here = BTreeMap::new();
+        for (rule, points) in windows.points() {
+            if let Some(object) = self.object(relay, rule) {
+                *here.entry(object).or_default() += points;
+            }
+        }
+        self.settle(
+            relay,
+            in_windows(relay),
+            here,
+            "the successor that had taken them failed",
+        );
         lock(&self.inherited).clear();
         self.release(relay);
-        let snapshot = relay.inputs.intake.snapshot.load();
-        let open = windows.points_of(&snapshot.aggregations);
-        let mut lost = in_windows(relay);
-        for (object, points) in &mut lost {
-            let counts = &snapshot.aggregation_counts;
-            let mine = counts.iter().position(|mine| mine == object);
-            *points = points.saturating_sub(mine.map_or(0, |at| open[at]));
-        }
-        self.lose(relay, lost, "the successor that had taken them failed");
     }
+
+    /// What the ledger says is in windows, and what is: that is counted.
+    fn settle(
+        &self,
+        relay: &Relay,
+        said: Vec<(Object, u64)>,
+        mut here: BTreeMap<Object, u64>,
+        why: &str,
+    ) {
+        let mut lost = Vec::new();
+        let mut restored = Vec::new();
+        for (object, said) in said {
+            let here = here.remove(&object).unwrap_or(0);
+            lost.push((object, said.saturating_sub(here)));
+            restored.push((object, here.saturating_sub(said)));
+        }
+        restored.extend(here);
+        let restored = restored.into_iter().filter(|(_, points)| *points > 0);
+        let restored = restored.map(|(object, points)| (object, Count::Restored, points));
+        lock(&self.uncounted).extend(restored);
+        self.lose(relay, lost, why);
+    }
+
+    /// What is passed on now: see [`thawed`](Gathering::thawed).
+    pub fn passes(&self, relay: &Relay, to: u64, due: Vec<Tally>) {
+        let rules = relay.inputs.intake.windows.points().into_keys();
+        let flushed = rules.filter_map(|rule| {
+            let object = self.object(relay, rule)?;
+            Some((rule, relay.ledger.total(object, Count::Flushed)))
+        });
+        let flushed = flushed.collect();
+        *lock(&self.passed) = Some(Passed { to, due, flushed });
+    }
+}
+
+/// The word of [`Cell::Passed`].
+fn passed_word(generation: u64, count: u32) -> u64 {
+    generation << 32 | u64::from(count)
 }
 
 /// How many points are in windows that were not closed, by what the ledger says: of every aggregation there ever was.
@@ -220,14 +301,56 @@ fn in_windows(relay: &Relay) -> Vec<(Object, u64)> {
 fn merge(relay: &Relay, bytes: &[u8], restored: Option<&str>) {
     let gathering = &relay.gathering;
     let snapshot = relay.inputs.intake.snapshot.load();
-    let (rules, objects) = (&snapshot.aggregations[..], &snapshot.aggregation_counts);
-    let mut came = vec![0; rules.len()];
     let Some(parcel) = Parcel::open(bytes) else {
         gathering.give_up_inherited(relay, "what came of them is malformed");
         return;
     };
+    relay.charting.restore(parcel.charts);
+    let first = u32::from(restored.is_none());
+    let mut came = merge_windows(relay, &snapshot, &parcel, first);
+    for (rule, text) in parcel.rules() {
+        gathering.meet(relay, rule, text);
+    }
+    if let Some(due) = parcel.due(first) {
+        for tally in due.tallies() {
+            if let Some(object) = gathering.object(relay, tally.rule) {
+                *came.entry(object).or_default() += tally.points;
+            }
+        }
+        relay.inputs.intake.windows.put_before(due);
+    }
+    if let (Some(order), [_, ..]) = (relay.inputs.intake.order.get(), parcel.order) {
+        match order.merge(parcel.order) {
+            Ok(names) => tracing::info!(names, "order of points merged"),
+            Err(error) => tracing::error!(%error, "the order of points begins anew"),
+        }
+    }
+    if restored.is_some() {
+        gathering.settle(relay, Vec::new(), came, "");
+        return;
+    }
+    lock(&gathering.restored).extend(parcel.head.restored);
+    let inherited = std::mem::take(&mut *lock(&gathering.inherited));
+    gathering.settle(
+        relay,
+        inherited,
+        came,
+        "their aggregation is gone, or there was no room for them",
+    );
+}
+
+/// Merges the open windows; tells how many points came. Lines that wait are numbered from `first` on, then come these.
+fn merge_windows(
+    relay: &Relay,
+    snapshot: &Snapshot,
+    parcel: &Parcel<'_>,
+    first: u32,
+) -> BTreeMap<Object, u64> {
+    let rules = &snapshot.aggregations[..];
+    let mut came = vec![0; rules.len()];
+    let number = first * (1 + parcel.waiting());
     let windows = &relay.inputs.intake.windows;
-    match windows.merge(parcel.windows, rules, &mut came) {
+    match windows.merge(parcel.windows, number, rules, &mut came) {
         Ok(merged) => {
             tracing::info!(
                 windows = merged.windows,
@@ -239,41 +362,8 @@ fn merge(relay: &Relay, bytes: &[u8], restored: Option<&str>) {
         }
         Err(error) => tracing::error!(%error, "not all aggregation windows were merged"),
     }
-    if let Some(due) = parcel.due() {
-        for tally in &due.tallies {
-            if let Some(at) = position(rules, tally.rule) {
-                came[at] += tally.points;
-            }
-        }
-        windows.put_before(due);
-    }
-    if let (Some(order), [_, ..]) = (relay.inputs.intake.order.get(), parcel.order) {
-        match order.merge(parcel.order) {
-            Ok(names) => tracing::info!(names, "order of points merged"),
-            Err(error) => tracing::error!(%error, "the order of points begins anew"),
-        }
-    }
-    if restored.is_some() {
-        let counts = objects.iter().zip(came);
-        let counts = counts.map(|(object, points)| (*object, Count::Restored, points));
-        lock(&gathering.uncounted).extend(counts);
-        return;
-    }
-    lock(&gathering.restored).extend(parcel.head.restored);
-    let mut lost = std::mem::take(&mut *lock(&gathering.inherited));
-    for (object, points) in &mut lost {
-        let mine = objects.iter().position(|mine| mine == object);
-        *points = points.saturating_sub(mine.map_or(0, |at| came[at]));
-    }
-    gathering.lose(
-        relay,
-        lost,
-        "their aggregation is gone, or there was no room for them",
-    );
-}
-
-fn position(rules: &[Rule], id: u64) -> Option<usize> {
-    rules.iter().position(|rule| rule.id() == id)
+    let objects = snapshot.aggregation_counts.iter().copied();
+    objects.zip(came).collect()
 }
 
 /// Merges what stops have left in the database, and has it forgotten there.
@@ -324,102 +414,6 @@ fn recall(relay: &Relay) {
     }
 }
 
-/// What came of one look at what is due.
-enum Step {
-    /// Lines were placed; there may be more.
-    Again,
-    /// There is no room.
-    Full,
-    /// There is nothing to do.
-    Nothing,
-}
-
-/// Each second, gives the routes the lines of the windows that are due.
-pub(super) async fn flush_for_ever(relay: Arc<Relay>) {
-    loop {
-        sleep(Duration::from_millis(1000 - now_ms() % 1000)).await;
-        relay.inputs.gate.opened().await;
-        let since = *lock(&relay.gathering.held_since);
-        let expired = since.is_some_and(|since| since.elapsed() > DEADLINE);
-        if expired && relay.gathering.claim() {
-            relay
-                .gathering
-                .give_up_inherited(&relay, "they didn't come in time");
-            relay.gathering.release(&relay);
-        }
-        loop {
-            match step(&relay) {
-                Step::Again => tokio::task::yield_now().await,
-                Step::Full => sleep(NO_ROOM).await,
-                Step::Nothing => break,
-            }
-        }
-    }
-}
-
-/// Passes the gate once. What is taken is placed or put back before it is left, so that a freeze finds all of it.
-fn step(relay: &Relay) -> Step {
-    let Some(mut lane) = relay.inputs.gate.enter() else {
-        return Step::Nothing;
-    };
-    relay.gathering.count(&mut lane.writer);
-    let intake = &relay.inputs.intake;
-    let ended = lock(&relay.gathering.ended);
-    if *ended {
-        return Step::Nothing;
-    }
-    let Some(mut due) = intake.windows.take_due((now_ms() / 1000) as u32) else {
-        return Step::Nothing;
-    };
-    let snapshot = intake.snapshot.load();
-    let origin = Origin {
-        listener: relay.aggregated,
-        address: "aggregation",
-        peer: "baton",
-        patience: Patience::Waits,
-    };
-    loop {
-        let end = piece(&due.lines);
-        let is_last = end == due.lines.len();
-        let placed =
-            intake.feed_outputs(&snapshot, &mut lane, origin, &due.lines[..end], |writer| {
-                if is_last {
-                    book(relay, writer, &due);
-                }
-            });
-        match placed {
-            Err(_full) => {
-                intake.windows.put_back(due);
-                return Step::Full;
-            }
-            Ok(()) if is_last => return Step::Again,
-            Ok(()) => drop(due.lines.drain(..end)),
-        }
-    }
-}
-
-/// Where a piece of whole lines ends.
-fn piece(lines: &[u8]) -> usize {
-    let from = lines.len().min(PIECE);
-    memchr::memchr(b'\n', &lines[from.saturating_sub(1)..])
-        .map_or(lines.len(), |at| from.saturating_sub(1) + at + 1)
-}
-
-fn book(relay: &Relay, writer: &mut Writer, due: &Due) {
-    let snapshot = relay.inputs.intake.snapshot.load();
-    for tally in &due.tallies {
-        if let Some(at) = position(&snapshot.aggregations, tally.rule) {
-            let object = snapshot.aggregation_counts[at];
-            writer.add(object, Count::Windows, tally.windows);
-            writer.add(object, Count::Flushed, tally.points);
-            writer.add(object, Count::Out, tally.lines);
-        }
-    }
-    if let Some(through) = due.through {
-        writer.set(relay.aggregated, Cell::ClosedTo, through.into());
-    }
-}
-
 /// At a stop, when all input has ended: keeps the windows in the database. Tells how many points those had that can't be
 /// kept.
 pub(super) fn keep(relay: &Relay, limit: Duration) -> Result<u64, u64> {
@@ -427,12 +421,11 @@ pub(super) fn keep(relay: &Relay, limit: Duration) -> Result<u64, u64> {
     // Whoever was at it has put back what there was no room for.
     *lock(&relay.gathering.ended) = true;
     let windows = &relay.inputs.intake.windows;
-    let rules = relay.inputs.intake.snapshot.load();
-    let points = windows.points_of(&rules.aggregations).iter().sum();
-    if points == 0 && windows.waiting().is_none() {
+    let points = windows.points().into_values().sum();
+    if points == 0 {
         return Ok(0);
     }
-    let bytes = match pack(relay, false) {
+    let bytes = match pack(relay, None) {
         Ok(parts) => parts.concat(),
         Err(error) => {
             tracing::error!(%error, "aggregation windows can't be kept");

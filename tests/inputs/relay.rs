@@ -97,10 +97,15 @@ impl Relay {
         }
     }
 
-    /// Puts another config in force, unless it is refused.
-    pub fn try_reconfigure(&mut self, config: &Config) -> baton::drill::Reload {
+    /// Writes another config, which is in force with the next reload.
+    pub fn rewrite(&mut self, config: &Config) {
         let text = config.text(self.port, self.http);
         self.instance.rewrite(&text).unwrap();
+    }
+
+    /// Puts another config in force, unless it is refused.
+    pub fn try_reconfigure(&mut self, config: &Config) -> baton::drill::Reload {
+        self.rewrite(config);
         self.instance.reload().unwrap()
     }
 

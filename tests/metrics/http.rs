@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use baton::admin::charts::Charts;
 use baton::admin::desk::{Asked, Desk, Outcome, Refusal, TableView};
 use baton::admin::http::{Limits, router, serve_with};
 use baton::admin::view::View;
 use baton::intake::Sample;
 use baton::pipeline::trace::Trace;
 use baton::state::PastChange;
+use baton::tap::{Subscription, Wanted};
 use baton::validate::Reason;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -92,6 +94,14 @@ impl Desk for Fake {
 
     fn restart(&self) -> Result<(), String> {
         Err("no supervisor".to_owned())
+    }
+
+    fn subscribe(&self, _: &Wanted) -> Result<Subscription, String> {
+        Err("nothing flows".to_owned())
+    }
+
+    fn charts(&self) -> Charts {
+        Charts::default()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::forms::{connect, send, to_file};
 use crate::frame::{framed, of_lines};
 use crate::relay::Config;
-use crate::relay::{Relay, hang_up, wait_closed};
+use crate::relay::{LIMIT, Relay, hang_up, wait_closed, wait_for};
 
 #[test]
 fn case_15_a_frame_over_the_limit_ends_its_connection_alone() {
@@ -159,4 +159,107 @@ fn what_is_promised_takes_no_memory_and_a_slow_sender_holds_nobody_up() {
     );
     assert_eq!(relay.file("out"), ["slow 1 1700000000"]);
     relay.check_books();
+}
+
+/// Rewriters can make so much of a frame that there is never room for a piece of it: it goes in smaller ones.
+#[test]
+fn a_frame_whose_lines_become_much_longer_than_a_queue_is_divided() {
+    const LINES: usize = 10_000;
+    let config = Config {
+        routes: format!(
+            "[[rewriter]]\nold = \"short.\"\nnew = \"{}.\"\n[[route]]\nkey = \"all\"\ndestinations = [\"file:out id=out flush=1ms full=block queue=1MiB\"]\n",
+            "x".repeat(2000)
+        ),
+        ..to_file()
+    };
+    let mut relay = Relay::start(&config);
+    let text = |n: usize| format!("short.{n:05} 1 1700000000");
+    let lines: Vec<String> = (0..LINES).map(text).collect();
+    send(&relay, &of_lines(lines.iter().map(String::as_bytes)));
+    relay.wait_done(LINES as u64);
+    let out = relay.file("out");
+    assert_eq!(out.len(), LINES);
+    let in_order = |(n, line): (usize, &String)| line.ends_with(&format!(".{n:05} 1 1700000000"));
+    assert!(out.iter().enumerate().all(in_order));
+    relay.check_books();
+}
+
+/// Pickles that wait for room are their own senders' affair, however much they are.
+#[test]
+fn pickles_that_wait_for_room_close_nobody() {
+    const LARGE: usize = 14 << 20;
+    const MEMORY: usize = 256 << 20;
+    let store = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = store.local_addr().unwrap();
+    drop(store);
+    let config = Config {
+        input: "max_frame = \"16MiB\"".into(),
+        routes: format!(
+            "[[route]]\nkey = \"full\"\nprefix = \"full.\"\ndestinations = [\"{address} id=full full=block queue=1MiB reconnect=100ms\"]\n\
+             [[route]]\nkey = \"file\"\nprefix = \"file.\"\ndestinations = [\"file:out id=out flush=1ms\"]\n"
+        ),
+        ..to_file()
+    };
+    let mut relay = Relay::start(&config);
+    // Some points, and much that is none.
+    let frame = |name: &str, points: usize, junk: usize| {
+        let name = format!("{name}.{}", "x".repeat(8000));
+        let line = format!("{name} 1 1700000000");
+        let lines: Vec<&[u8]> = (0..points).map(|_| line.as_bytes()).collect();
+        let points = of_lines(lines);
+        let pickle = points[4..].strip_suffix(b"e.").unwrap();
+        let length = (junk as u32).to_le_bytes();
+        framed(&[pickle, b"X", &length, &vec![b'j'; junk], b"e."].concat())
+    };
+    let read = |relay: &mut Relay, bytes: usize| {
+        relay.wait("the frame to be read", |status| {
+            let all = status.document()["worker"]["listeners"].as_array();
+            let of = |one: &serde_json::Value| one["bytes"].as_u64().unwrap_or(0);
+            all.unwrap().iter().map(of).sum::<u64>() >= bytes as u64
+        });
+    };
+    let mut known = connect(&relay);
+    known.set_write_timeout(Some(LIMIT)).unwrap();
+    known.write_all(&frame("file.known", 1, 10)).unwrap();
+    wait_for("the first point", || relay.file("out").len() == 1);
+    // One after the other, so that those that have begun never take much.
+    let large = frame("full", 150, LARGE);
+    let (mut senders, mut bytes) = (Vec::new(), frame("file.known", 1, 10).len());
+    while senders.len() * large.len() <= MEMORY {
+        let mut sender = connect(&relay);
+        sender.set_write_timeout(Some(LIMIT)).unwrap();
+        sender.write_all(&large).unwrap();
+        senders.push(sender);
+        bytes += large.len();
+        read(&mut relay, bytes);
+    }
+    // Somebody whose lines have room goes on; somebody of whom nobody knows waits.
+    known.write_all(&frame("file.known", 1, 3 << 20)).unwrap();
+    wait_for("the second point", || relay.file("out").len() == 2);
+    let mut unknown = connect(&relay);
+    let late = frame("file.unknown", 1, 3 << 20);
+    let writes = std::thread::spawn(move || {
+        unknown.write_all(&late).unwrap();
+        unknown
+    });
+    let store = std::net::TcpListener::bind(address).unwrap();
+    let reads = std::thread::spawn(move || {
+        let (mut stream, _) = store.accept().unwrap();
+        std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    });
+    wait_for("the third point", || relay.file("out").len() == 3);
+    let count = senders.len() as u64;
+    for sender in senders.into_iter().chain([known, writes.join().unwrap()]) {
+        sender.shutdown(Shutdown::Write).unwrap();
+        wait_closed(sender);
+    }
+    let status = relay.wait_done(151 * count + 6);
+    assert_eq!(status.number("/worker/totals/rejected/frame"), None);
+    assert_eq!(
+        status.number("/worker/totals/rejected/pickle-item"),
+        Some(count + 3)
+    );
+    assert_eq!(relay.logged("take too much memory"), 0);
+    relay.check_books();
+    reads.join().unwrap();
 }

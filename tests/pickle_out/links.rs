@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use baton::drill::{Clock, Excuse, Extent, Report, Sink};
 
 use crate::fault::{Bench, QUIET, flow};
-use crate::relay::{Config, LIMIT, Relay, reset};
+use crate::relay::{Config, LIMIT, Relay, reset, wait_for};
 
 #[test]
 fn case_30_pickled_points_arrive() {
@@ -160,4 +160,38 @@ fn a_stop_delivers_all_frames_and_ends_with_the_last() {
         got,
         [&(pickle.len() as u32).to_be_bytes()[..], &pickle].concat()
     );
+}
+
+/// What was on its way on a connection that is gone is on no way any more: the lines went elsewhere, the queue is empty.
+#[test]
+fn a_queue_of_frames_without_a_connection_changes_its_size() {
+    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&peer, 4096).unwrap();
+    let address = peer.local_addr().unwrap();
+    let config = |size: &str| Config {
+        routes: format!(
+            "[[route]]\nkey = \"all\"\ntype = \"failover\"\nfailback = \"1h\"\ndestinations = [\
+             \"{address} id=peer reconnect=100ms pickle=true flush=1s queue={size}\", \"file:out id=out flush=1ms\"]\n"
+        ),
+        ..Config::default()
+    };
+    let mut relay = Relay::start(&config("4MiB"));
+    let (mut first, _) = peer.accept().unwrap();
+    let line = |n: usize| format!("{:01000} {n} 1700000000\n", n);
+    relay.send((0..110).map(line).collect::<String>());
+    first.read_exact(&mut [0; 50_000]).unwrap();
+    drop(peer);
+    reset(first);
+    wait_for("the lines", || relay.file("out").len() >= 110);
+    let size = |status: &baton::drill::Status| {
+        let peer = status.destination("peer").unwrap();
+        (peer["queued"].as_u64(), peer["queue_bytes"].as_u64())
+    };
+    relay.wait("the queue to be empty", |status| {
+        size(status) == (Some(0), Some(4 << 20))
+    });
+    relay.reconfigure(&config("2MiB"));
+    let status = relay.status();
+    assert_eq!(size(&status), (Some(0), Some(2 << 20)));
+    relay.check_books();
 }

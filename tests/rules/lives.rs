@@ -27,11 +27,11 @@ wait = WAIT
 dropRaw = true
 "#;
 
-fn sum(wait: u32) -> Config {
+pub fn sum(wait: u32) -> Config {
     config(&SUM.replace("WAIT", &wait.to_string()))
 }
 
-fn again(config: &Config, number: u64) -> Config {
+pub fn again(config: &Config, number: u64) -> Config {
     Config {
         routes: format!("{}# {number}\n", config.routes),
         ..config.clone()
@@ -39,7 +39,7 @@ fn again(config: &Config, number: u64) -> Config {
 }
 
 /// The value of each line by name and timestamp.
-fn value(line: &str) -> f64 {
+pub fn value(line: &str) -> f64 {
     line.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
@@ -236,6 +236,132 @@ fn case_29_windows_that_the_old_worker_cannot_pass_are_counted() {
         sums(status, "lost_points") == 1
     });
     assert_eq!(status.document()["worker"]["windows"]["held"], false);
+    relay.check_books();
+}
+
+/// A successor places some of the windows of a second, finds no room for the rest, and dies in its probation.
+#[test]
+fn case_29_after_a_roll_back_each_window_comes_once_however_many_the_successor_closed() {
+    const WINDOWS: usize = 100_000;
+    let store = Store::down();
+    let config = Config {
+        supervisor: "probation = \"60s\"".to_owned(),
+        routes: format!(
+            "[[aggregation]]\nfunction = \"sum\"\nregex = '^in\\.(\\w+)'\nformat = \"sum.$1\"\ninterval = 1\nwait = 8\ndropRaw = true\n\
+             [[route]]\nkey = \"all\"\ndestinations = [\"{} id=s full=block queue=1MiB reconnect=100ms\"]\n",
+            store.address
+        ),
+        ..Config::default()
+    };
+    let mut relay = Relay::start(&config);
+    let (at, mut text) = (now(), String::new());
+    for name in 0..WINDOWS {
+        writeln!(text, "in.n{name:06} 1 {at}").unwrap();
+    }
+    relay.send(&text);
+    relay.wait_done(WINDOWS as u64);
+    let (old, new) = probation(&mut relay);
+    relay.send(format!("in.n000007 1 {at}\n"));
+    let mut last = (0, std::time::Instant::now());
+    relay.wait("the successor to find no room", |status| {
+        let flushed = sums(status, "flushed");
+        if flushed != last.0 {
+            last = (flushed, std::time::Instant::now());
+        }
+        flushed > 0 && last.1.elapsed().as_millis() > 500
+    });
+    assert!(last.0 < WINDOWS as u64);
+    roll_back(&mut relay, old, new);
+    store.go_up();
+    store.wait_lines(WINDOWS);
+    let status = relay.wait("the windows", |status| sums(status, "open_points") == 0);
+    let mut names: Vec<_> = store.lines();
+    names.sort_unstable();
+    names.dedup_by(|a, b| a.split(' ').next() == b.split(' ').next());
+    assert_eq!((names.len(), store.lines().len()), (WINDOWS, WINDOWS));
+    let (flushed, lost) = (sums(&status, "flushed"), sums(&status, "lost_points"));
+    assert_eq!(flushed + lost, WINDOWS as u64 + 1);
+    assert!(lost <= 1, "the successor's own point: {lost}");
+    relay.check_books();
+}
+
+/// What the failed config lacked is gone with it, not with the worker that goes on.
+#[test]
+fn case_29_after_a_roll_back_windows_that_the_failed_config_lacked_go_on() {
+    let mut relay = Relay::start(&long_probation(12));
+    let at = now();
+    relay.send(format!("in.a 1 {at}\nmany.b 1 {at}\nmany.b 2 {at}\n"));
+    relay.wait_done(3);
+    let old = relay.status().worker_pid().unwrap();
+    let other = Config {
+        supervisor: "probation = \"60s\"".to_owned(),
+        ..config("")
+    };
+    relay.rewrite(&other);
+    let (before, new) = probation(&mut relay);
+    assert_eq!(before, old);
+    relay.wait_logged("points in aggregation windows are lost");
+    roll_back(&mut relay, old, new);
+    let status = relay.wait("the windows", |status| {
+        sums(status, "open_points") == 0 && sums(status, "flushed") == 3
+    });
+    assert_eq!(sums(&status, "lost_points"), sums(&status, "restored"));
+    assert_eq!(out(&relay, 7).len(), 7);
+    relay.check_books();
+}
+
+/// Lines of windows whose rule is gone from the config: they go on, and are booked as those of the others.
+#[test]
+fn case_29_lines_that_wait_for_room_are_sent_and_booked_when_their_aggregation_is_gone() {
+    const WINDOWS: usize = 100_000;
+    let store = Store::down();
+    let route = format!(
+        "[[route]]\nkey = \"all\"\ndestinations = [\"{} id=s full=block queue=1MiB reconnect=100ms\"]\n",
+        store.address
+    );
+    let with = Config {
+        routes: format!(
+            "[[aggregation]]\nfunction = \"sum\"\nregex = '^in\\.(\\w+)'\nformat = \"sum.{}.$1\"\ninterval = 1\nwait = 2\ndropRaw = true\n{route}",
+            "x".repeat(100)
+        ),
+        ..Config::default()
+    };
+    let without = Config {
+        routes: route,
+        ..Config::default()
+    };
+    let mut relay = Relay::start(&with);
+    let mut text = String::new();
+    let at = now();
+    for name in 0..WINDOWS {
+        writeln!(text, "in.n{name:06} 1 {at}").unwrap();
+    }
+    relay.send(&text);
+    let mut last = (0, std::time::Instant::now());
+    let status = relay.wait("the queue to be full", |status| {
+        let flushed = sums(status, "flushed");
+        if flushed != last.0 {
+            last = (flushed, std::time::Instant::now());
+        }
+        flushed > 0 && last.1.elapsed().as_millis() > 300
+    });
+    let flushed = sums(&status, "flushed");
+    relay.reconfigure(&without);
+    relay.wait_logged("points in aggregation windows are lost");
+    relay.reconfigure(&again(&without, 1));
+    wait_released(&mut relay);
+    store.go_up();
+    relay.wait("the lines to be placed", |status| {
+        status.document()["worker"]["windows"]["points"] == 0
+    });
+    relay.reconfigure(&with);
+    let status = relay.wait("the books", |status| {
+        sums(status, "flushed") + sums(status, "lost_points") == WINDOWS as u64
+    });
+    let booked = sums(&status, "flushed");
+    assert!(booked > flushed, "nothing waited: {booked}");
+    assert_eq!(sums(&status, "lines_out"), booked);
+    store.wait_lines(booked as usize);
     relay.check_books();
 }
 

@@ -256,3 +256,26 @@ fn case_12_points_that_wait_for_room_are_not_refused_when_it_is_their_turn() {
     assert_eq!(status.total("rejected"), Some(0));
     relay.check_books();
 }
+
+/// Rewriters can make so much of what is read that there is never room for a piece of it: it goes in smaller ones.
+#[test]
+fn case_21_lines_that_become_much_longer_than_a_queue_go_in_smaller_pieces() {
+    const LINES: usize = 10_000;
+    let mut relay = Relay::start(&Config {
+        routes: format!(
+            "[[rewriter]]\nold = \"short.\"\nnew = \"{}.\"\n[[route]]\nkey = \"all\"\ndestinations = [\"file:out id=out flush=1ms full=block queue=1MiB\"]\n",
+            "x".repeat(2000)
+        ),
+        ..Config::default()
+    });
+    let text: String = (0..LINES)
+        .map(|n| format!("short.{n:05} 1 1700000000\n"))
+        .collect();
+    relay.send(&text);
+    relay.wait_done(LINES as u64);
+    let lines = relay.file("out");
+    assert_eq!(lines.len(), LINES);
+    let in_order = |(n, line): (usize, &String)| line.ends_with(&format!(".{n:05} 1 1700000000"));
+    assert!(lines.iter().enumerate().all(in_order));
+    relay.check_books();
+}

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use super::problem::{self, Problem};
 use super::query::Query;
 use super::terms::{Asker, Terms, etag, terms};
-use super::{Shared, events, openapi, seen};
+use super::{Shared, events, openapi, seen, subscribe};
 use crate::admin::desk::{Asked, Desk, Refusal, TableRule, What};
 use crate::amend::{Change, Form};
 use crate::config::RuleKind;
@@ -40,6 +40,8 @@ pub(super) fn routes() -> Router<Arc<dyn Desk>> {
         .route("/config", get(seen::config))
         .route("/openapi.json", get(openapi::document))
         .route("/events", get(events::events))
+        .route("/subscribe", get(subscribe::subscribe))
+        .route("/charts", get(charts))
         .route("/table", get(table))
         .route("/routes/{key}/destinations", post(add_destination))
         .route(
@@ -81,6 +83,13 @@ pub(super) async fn aside<T: Send + 'static>(
 async fn table(State(desk): Shared) -> Result<Response, Problem> {
     let table = aside(move || desk.table()).await?;
     Ok((etag(&table.version), Json(table)).into_response())
+}
+
+async fn charts(State(desk): Shared) -> Result<Response, Problem> {
+    let json = aside(move || serde_json::to_vec(&desk.charts())).await?;
+    let json = json.map_err(|error| problem::unavailable(&error.to_string()))?;
+    let kind = axum::http::HeaderValue::from_static("application/json");
+    Ok(([(axum::http::header::CONTENT_TYPE, kind)], json).into_response())
 }
 
 async fn list(kind: RuleKind, State(desk): Shared) -> Result<Response, Problem> {

@@ -235,3 +235,32 @@ proptest! {
         });
     }
 }
+
+/// What can't be in a queue, unless it was damaged, costs the connection and no more.
+#[test]
+fn text_that_makes_no_frame_ends_the_connection_and_not_the_worker() {
+    runtime().block_on(async {
+        let mut bed = Bed::start();
+        bed.give(300);
+        while bed.worker.link().written < Some(bed.worker.ring.head())
+            || !bed.worker.link().staged().rest().is_empty()
+        {
+            bed.step().await;
+            bed.read(1 << 20);
+        }
+        {
+            let mut lane = bed.gate.enter().unwrap();
+            let mut append = bed.worker.ring.append();
+            append.push(b"a line without an end", 0);
+            append.publish(&mut lane.writer, 1);
+            lane.writer.commit();
+            append.finish();
+        }
+        let (_, socket) = bed.worker.socket().unwrap();
+        assert!(matches!(
+            bed.worker.step(&socket),
+            Next::Lost(Why::Error(_))
+        ));
+        assert!(bed.worker.link().staged().rest().is_empty());
+    });
+}

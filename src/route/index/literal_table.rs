@@ -1,5 +1,7 @@
 //! Which literals does a text begin with? A hash table of them, asked once for each length there is.
 
+use super::filter::Filter;
+
 /// Literals are cut to this size: what is behind it the rule's own conditions look at.
 pub const LONGEST: usize = 32;
 const WORD: usize = size_of::<u64>();
@@ -20,11 +22,15 @@ struct Entry {
 pub struct LiteralTable {
     entries: Vec<Entry>,
     places: Vec<u32>,
+    /// The hashes of all; most texts have none of them.
+    seen: Filter,
     /// The number of the entry plus one.
     numbers: Hashed,
     tiers: [Tier; TIERS.len()],
     /// Which lengths there are: bit n − 1 for n.
     sizes: u32,
+    /// How many words the longest has.
+    words: usize,
 }
 
 /// Lengths that are looked up together: the literals of a tier agree in no more than their *head*, as long as the
@@ -44,7 +50,7 @@ struct Tier {
 #[derive(Debug, Clone, Default)]
 struct Hashed(Vec<(u32, u32)>);
 
-/// The beginning of a text as words, and the hashes of what is before each.
+/// The beginning of a text as words, as many as are needed, and the hashes of what is before each.
 struct Begun {
     words: [u64; WORDS],
     before: [u64; WORDS],
@@ -59,7 +65,7 @@ impl LiteralTable {
         };
         for (number, &(literal, places)) in (1..).zip(literals) {
             let size = literal.len().min(LONGEST);
-            let begun = Begun::new(&literal[..size], 0);
+            let begun = Begun::new(&literal[..size], 0, WORDS);
             let from = table.places.len() as u32;
             table.places.extend_from_slice(places);
             table.entries.push(Entry {
@@ -69,6 +75,8 @@ impl LiteralTable {
                 to: table.places.len() as u32,
             });
             table.sizes |= 1 << (size - 1);
+            table.words = table.words.max(size.div_ceil(WORD));
+            table.seen.insert(begun.hash(size));
             *table.numbers.vacant(begun.hash(size)) = number;
         }
         for (tier, range) in table.tiers.iter_mut().zip(TIERS) {
@@ -95,7 +103,7 @@ impl LiteralTable {
         if room < LONGEST {
             sizes &= (1 << room) - 1;
         }
-        let begun = Begun::new(text, start);
+        let begun = Begun::new(text, start, self.words);
         for tier in &self.tiers {
             let mut left = sizes & tier.sizes;
             if left == 0 {
@@ -108,7 +116,11 @@ impl LiteralTable {
             while left != 0 {
                 let size = left.trailing_zeros() as usize + 1;
                 left &= left - 1;
-                let number = self.numbers.get(begun.hash(size), |number| {
+                let hash = begun.hash(size);
+                if !self.seen.may_have(hash) {
+                    continue;
+                }
+                let number = self.numbers.get(hash, |number| {
                     let entry = &self.entries[number as usize - 1];
                     entry.size as usize == size && begun.begins_with(&entry.words, size)
                 });
@@ -126,7 +138,8 @@ impl LiteralTable {
         let slots = heads
             .chain([&self.numbers])
             .map(|hashed| size_of_val(&hashed.0[..]));
-        size_of_val(&self.entries[..]) + size_of_val(&self.places[..]) + slots.sum::<usize>()
+        let lists = size_of_val(&self.entries[..]) + size_of_val(&self.places[..]);
+        self.seen.memory() + lists + slots.sum::<usize>()
     }
 }
 
@@ -136,7 +149,7 @@ fn by_head(tier: &Tier, literals: &[(&[u8], &[u32])]) -> Hashed {
     for (literal, _) in literals {
         let size = literal.len().min(LONGEST);
         if tier.sizes >> (size - 1) & 1 == 1 {
-            let hash = Begun::new(literal, 0).hash(tier.head);
+            let hash = Begun::new(literal, 0, WORDS).hash(tier.head);
             match hashed.find(hash) {
                 Some(sizes) => *sizes |= 1 << (size - 1),
                 None => *hashed.vacant(hash) = 1 << (size - 1),
@@ -190,13 +203,23 @@ impl Hashed {
 }
 
 impl Begun {
+    /// Of so many words.
     #[inline]
-    fn new(text: &[u8], start: usize) -> Begun {
-        let words = [0, 1, 2, 3].map(|at| word(text, start + at * WORD));
-        let first = mix(START, words[0]);
-        let second = mix(first, words[1]);
-        let before = [START, first, second, mix(second, words[2])];
-        Begun { words, before }
+    fn new(text: &[u8], start: usize, count: usize) -> Begun {
+        let mut begun = Begun {
+            words: [0; WORDS],
+            before: [START; WORDS],
+        };
+        let mut hash = START;
+        for (at, (to, before)) in begun.words.iter_mut().zip(&mut begun.before).enumerate() {
+            if at == count {
+                break;
+            }
+            *before = hash;
+            *to = word(text, start + at * WORD);
+            hash = mix(hash, *to);
+        }
+        begun
     }
 
     /// The hash of the first bytes.

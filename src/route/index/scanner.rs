@@ -1,26 +1,35 @@
 //! Which literals does a text contain? One pass that looks at a few bytes of every n-th position.
 //!
-//! Of a literal that is long enough, a *gram* (three or four bytes) out of its beginning lies at a multiple of the
-//! stride wherever the literal lies in the text. So the text is probed at those positions only, in a set of bits that
-//! stays in the first cache, without a branch; where a bit is set, the literals that may begin around there are looked
-//! up. That takes a fraction of a nanosecond a byte, where an automaton takes one or two: each of its steps waits for
-//! the one before.
+//! Of each literal a *window* is chosen that few others share. Of the *grams* in it, three to eight bytes, one for each
+//! of n neighbouring positions, one lies at a multiple of n in the text, wherever the literal lies there. So the text is
+//! probed at those positions only; where a gram is seen, the literals that it may belong to are looked up. That takes a
+//! fraction of a nanosecond a byte, where an automaton takes one or two: each of its steps waits for the one before.
+//!
+//! A gram that is seen without its literal costs more than many probes. So grams are long first (names are full of the
+//! same three digits), and only then far between.
 
 use std::collections::HashMap;
 
-use super::literal_table::LiteralTable;
+use foldhash::fast::FixedState;
 
-/// The set of bits has so many, as a power of two: 8 KiB.
-const BITS: u32 = 16;
+use super::filter::Filter;
+use super::literal_table::{LONGEST, LiteralTable};
+
+const WORD: usize = size_of::<u64>();
+/// Bytes of a gram that tell literals apart from what names are full of.
+const TELLING: usize = 5;
+const LONGEST_STRIDE: usize = 4;
+/// With more literals not every window of each is weighed.
+const WEIGHED: usize = 1 << 14;
 
 /// See the module's text.
 #[derive(Debug, Clone)]
 pub struct Scanner {
-    /// Which bytes of four make a gram.
-    mask: u32,
+    /// Which bytes of eight make a gram.
+    mask: u64,
     gram: usize,
     stride: usize,
-    seen: Box<[u64; (1 << BITS) / 64]>,
+    seen: Filter,
     /// Open addressing by gram.
     slots: Vec<Slot>,
     literals: LiteralTable,
@@ -29,39 +38,34 @@ pub struct Scanner {
 /// A gram, and how far before it literals of which lengths begin.
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
-    gram: u32,
+    gram: u64,
     /// Bit n: n bytes before. Zero: the slot is free.
     offsets: u32,
     sizes: u32,
 }
 
+type Grams<T> = HashMap<u64, T, FixedState>;
+
 impl Scanner {
     /// Of literals, each once and at least `shortest` ≥ 3 bytes long, with the places that are found by each.
     pub fn new(literals: &[(&[u8], &[u32])], shortest: usize) -> Scanner {
-        let gram = if shortest > 6 { 4 } else { 3 };
+        let shortest = shortest.min(LONGEST);
+        let stride = (shortest + 1)
+            .saturating_sub(TELLING)
+            .clamp(1, LONGEST_STRIDE);
+        let gram = (shortest + 1 - stride).min(WORD);
         let mut scanner = Scanner {
-            mask: u32::MAX >> (8 * (4 - gram)),
+            mask: u64::MAX >> (8 * (WORD - gram)),
             gram,
-            stride: (shortest - gram + 1).min(4),
-            seen: Box::new([0; (1 << BITS) / 64]),
+            stride,
+            seen: Filter::default(),
             slots: Vec::new(),
             literals: LiteralTable::new(literals),
         };
-        let mut grams: HashMap<u32, (u32, u32)> = HashMap::new();
-        for (literal, _) in literals {
-            let size = literal.len().min(super::literal_table::LONGEST);
-            for offset in 0..scanner.stride {
-                let mut bytes = [0; 4];
-                bytes[..gram].copy_from_slice(&literal[offset..offset + gram]);
-                let (offsets, sizes) = grams.entry(u32::from_le_bytes(bytes)).or_default();
-                *offsets |= 1 << offset;
-                *sizes |= 1 << (size - 1);
-            }
-        }
+        let grams = scanner.grams(literals);
         scanner.slots = vec![Slot::default(); (grams.len() * 2).next_power_of_two()];
         for (gram, (offsets, sizes)) in grams {
-            let bit = bit(gram);
-            scanner.seen[bit / 64] |= 1 << (bit % 64);
+            scanner.seen.insert(hash(gram));
             let mut at = scanner.slot(gram);
             while scanner.slots[at].offsets != 0 {
                 at = (at + 1) & (scanner.slots.len() - 1);
@@ -75,53 +79,75 @@ impl Scanner {
         scanner
     }
 
-    fn slot(&self, gram: u32) -> usize {
-        (hash(gram) >> 40) as usize & (self.slots.len() - 1)
+    /// The grams of each literal's window, with offsets and sizes as in a slot.
+    fn grams(&self, literals: &[(&[u8], &[u32])]) -> Grams<(u32, u32)> {
+        let cut = |literal: &&(&'_ [u8], _)| -> usize { literal.0.len().min(LONGEST) };
+        let every = 1 + literals.len() / WEIGHED;
+        let bases = |size: usize| (0..=size + 1 - self.gram - self.stride).step_by(every);
+        let gram = |literal: &[u8], at: usize| word(&literal[at..]) & self.mask;
+        let mut shared: Grams<u32> = Grams::default();
+        for literal in literals {
+            let ends = bases(cut(&literal)).last().unwrap_or(0) + self.stride;
+            for at in 0..ends {
+                *shared.entry(gram(literal.0, at)).or_default() += 1;
+            }
+        }
+        let mut grams: Grams<(u32, u32)> = Grams::default();
+        for literal in literals {
+            let size = cut(&literal);
+            let window = |base: usize| base..base + self.stride;
+            let cost = |base: &usize| -> u32 {
+                let grams = window(*base).map(|at| shared[&gram(literal.0, at)]);
+                grams.fold(0, u32::saturating_add)
+            };
+            for offset in window(bases(size).min_by_key(cost).unwrap_or(0)) {
+                let (offsets, sizes) = grams.entry(gram(literal.0, offset)).or_default();
+                *offsets |= 1 << offset;
+                *sizes |= 1 << (size - 1);
+            }
+        }
+        grams
+    }
+
+    fn slot(&self, gram: u64) -> usize {
+        (hash(gram) >> 32) as usize & (self.slots.len() - 1)
     }
 
     /// Calls `found` with the places of each literal in the text, perhaps several times.
     #[inline]
-    pub fn scan(&self, text: &[u8], mut found: impl FnMut(&[u32])) {
-        let Some(last) = text.last_chunk::<4>() else {
-            if text.len() == self.gram {
-                let word = u32::from_le_bytes([text[0], text[1], text[2], 0]);
-                self.look(text, 0, word, &mut found);
-            }
-            return;
-        };
-        // As many positions as there are bits in a word.
-        let step = self.stride * 64;
-        for from in (0..text.len() - 3).step_by(step) {
-            let part = &text[from..(from + step + 3).min(text.len())];
-            let (mut hits, mut at) = (0u64, 0);
-            for bytes in part.windows(4).step_by(self.stride) {
-                let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-                hits |= self.is_seen(word & self.mask) << at;
-                at += 1;
-            }
-            while hits != 0 {
-                let at = from + hits.trailing_zeros() as usize * self.stride;
-                hits &= hits - 1;
-                let bytes = &text[at..at + 4];
-                let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-                self.look(text, at, word & self.mask, &mut found);
-            }
-        }
-        // The last gram of three, which no four bytes begin with.
-        let word = u32::from_le_bytes(*last) >> 8;
-        if self.gram == 3 && self.is_seen(word) != 0 {
-            self.look(text, text.len() - 3, word, &mut found);
+    pub fn scan(&self, text: &[u8], found: impl FnMut(&[u32])) {
+        // A stride that the compiler knows is a loop of half the length.
+        match self.stride {
+            1 => self.scan_by::<1>(text, found),
+            2 => self.scan_by::<2>(text, found),
+            3 => self.scan_by::<3>(text, found),
+            _ => self.scan_by::<LONGEST_STRIDE>(text, found),
         }
     }
 
-    #[inline]
-    fn is_seen(&self, gram: u32) -> u64 {
-        let bit = bit(gram);
-        self.seen[bit / 64] >> (bit % 64) & 1
+    fn scan_by<const STRIDE: usize>(&self, text: &[u8], mut found: impl FnMut(&[u32])) {
+        let mut at = 0;
+        while let Some(bytes) = text.get(at..at + WORD) {
+            let gram = word(bytes) & self.mask;
+            if self.seen.may_have(hash(gram)) {
+                self.look(text, at, gram, &mut found);
+            }
+            at += STRIDE;
+        }
+        // The grams that no eight bytes begin with.
+        let last = text.len().saturating_sub(WORD);
+        let bytes = word(&text[last..]);
+        while at + self.gram <= text.len() {
+            let gram = bytes >> (8 * (at - last)) & self.mask;
+            if self.seen.may_have(hash(gram)) {
+                self.look(text, at, gram, &mut found);
+            }
+            at += STRIDE;
+        }
     }
 
-    #[inline]
-    fn look(&self, text: &[u8], at: usize, gram: u32, found: &mut impl FnMut(&[u32])) {
+    #[inline(never)]
+    fn look(&self, text: &[u8], at: usize, gram: u64, found: &mut impl FnMut(&[u32])) {
         let mut slot = self.slot(gram);
         loop {
             let entry = self.slots[slot];
@@ -146,16 +172,24 @@ impl Scanner {
 
     /// Roughly how much memory it takes, in bytes.
     pub fn memory(&self) -> usize {
-        size_of_val(&*self.seen) + size_of_val(&self.slots[..]) + self.literals.memory()
+        self.seen.memory() + size_of_val(&self.slots[..]) + self.literals.memory()
     }
 }
 
 #[inline]
-fn hash(gram: u32) -> u64 {
-    u64::from(gram).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+fn hash(gram: u64) -> u64 {
+    // The upper half of the product hears of all bytes, the lower half of the lower ones alone.
+    gram.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
+/// The first eight bytes, zeros behind a shorter text.
 #[inline]
-fn bit(gram: u32) -> usize {
-    (gram.wrapping_mul(0x9e37_79b1) >> (32 - BITS)) as usize
+fn word(text: &[u8]) -> u64 {
+    match text.first_chunk() {
+        Some(bytes) => u64::from_le_bytes(*bytes),
+        None => {
+            let bytes = text.iter().rev();
+            bytes.fold(0, |word, &byte| word << 8 | u64::from(byte))
+        }
+    }
 }

@@ -1,18 +1,13 @@
 //! Tables of a few rules.
 
 use super::{NEVER, Scratch, Table};
-use crate::route::decision::Taker;
 use crate::route::matcher::Subject;
 
 impl Table {
-    /// A plain loop: what is fastest for a few rules, and nothing is faster for one.
+    /// The rule that blocks a name, or its takers, in the scratch. A plain loop: what is fastest for a few rules, and nothing is faster for one.
     #[inline]
-    pub(super) fn takers_of_few(
-        &self,
-        name: &Subject,
-        scratch: &mut Scratch,
-        takers: &mut Vec<Taker>,
-    ) -> Option<usize> {
+    pub(super) fn takers_of_few(&self, name: &Subject, scratch: &mut Scratch) -> Option<usize> {
+        scratch.takers.clear();
         let blocked = self
             .entries
             .blocklist
@@ -26,8 +21,8 @@ impl Table {
                 continue;
             }
             match plan.only {
-                Some(taker) => takers.push(taker),
-                None => self.takers_of_route(index, name, scratch, takers),
+                Some(taker) => scratch.takers.push(taker),
+                None => self.takers_of_route(index, name, scratch),
             }
             if self.entries.first_only {
                 break;
@@ -36,16 +31,13 @@ impl Table {
         None
     }
 
-    fn takers_of_route(
-        &self,
-        index: usize,
-        name: &Subject,
-        scratch: &mut Scratch,
-        takers: &mut Vec<Taker>,
-    ) {
+    fn takers_of_route(&self, index: usize, name: &Subject, scratch: &mut Scratch) {
         let plan = &self.plans[index];
         let Scratch {
-            accepting, chosen, ..
+            accepting,
+            chosen,
+            takers,
+            ..
         } = scratch;
         // A hundred members that accept every name aren't asked about each.
         let accepting = match plan.members.is_empty() {

@@ -79,6 +79,7 @@ impl Machine {
             return;
         };
         takeover.old = None;
+        takeover.passing_until = None;
         let (step, new) = (takeover.step, takeover.new);
         if step == Step::Freezing {
             takeover.step = Step::Confirming;

@@ -14,13 +14,18 @@ impl Machine {
             return;
         }
         if mem::replace(&mut self.stopping, true) {
-            // Asked twice while a worker is still to come that could deliver: whoever asks has waited enough.
-            if let (None, Some(takeover)) = (self.serving, &self.takeover)
-                && takeover.step == Step::Loading
-            {
-                let new = takeover.new;
-                self.push(Action::Kill(new));
-                self.push(Action::Exit(1));
+            // Asked twice while a worker is still to come that could deliver, or for what the old one may still have:
+            // whoever asks has waited enough.
+            match (self.serving, &self.takeover) {
+                (None, Some(takeover)) if takeover.step == Step::Loading => {
+                    let new = takeover.new;
+                    self.push(Action::Kill(new));
+                    self.push(Action::Exit(1));
+                }
+                (Some(_), Some(takeover)) if takeover.step == Step::Probation => {
+                    self.stop_serving(now);
+                }
+                _ => {}
             }
             return;
         }
@@ -43,10 +48,22 @@ impl Machine {
                 self.push(Action::Outcome(new, "stopped".into()));
                 self.push(Action::Exit(0));
             }
-            Some(takeover) if takeover.step == Step::Probation => self.stop_serving(now),
+            Some(takeover) if takeover.step == Step::Probation => self.stop_in_probation(now),
             // In the pause, or a worker that takes over from a dead one: it is let through,
             // and then stopped.
             Some(_) => {}
+        }
+    }
+
+    /// Windows that the old worker still has would be lost with it: they may come first.
+    pub(super) fn stop_in_probation(&mut self, now: Instant) {
+        let passing = self.takeover.as_mut().and_then(|takeover| {
+            takeover.deadline = now;
+            takeover.passing_until.as_mut()
+        });
+        match passing {
+            Some(until) => *until = (now + STOP_GRACE).min(*until),
+            None => self.stop_serving(now),
         }
     }
 

@@ -52,6 +52,7 @@ fn a_reload_freezes_the_old_worker_only_when_the_new_one_is_ready() {
             Action::Watch(vec![9], 2, TIMES.probation)
         ]
     );
+    assert_eq!(machine.handle(Event::Passed(2), later), []);
     assert_eq!(
         machine.handle(Event::Time, later + Duration::from_secs(4)),
         []
@@ -100,6 +101,58 @@ fn a_crash_in_probation_thaws_the_old_worker_after_the_death_of_the_new() {
             .any(|a| matches!(a, Action::Answer(_, Err(why)) if why.contains("11")))
     );
     assert_eq!(machine.serving(), Some(1));
+}
+
+/// A machine in the probation of its second worker, whose predecessor's windows haven't come.
+fn passing(now: Instant) -> Machine {
+    let mut machine = serving(now);
+    for event in [
+        Event::Reload(Some(9)),
+        Event::Ready(2),
+        Event::Frozen(1),
+        Event::Confirmed(2),
+        Event::Running(2),
+        Event::Tick(2),
+    ] {
+        machine.handle(event, now);
+    }
+    machine
+}
+
+#[test]
+fn probation_and_a_stop_wait_for_the_windows_of_the_old_worker() {
+    let now = Instant::now();
+    let mut machine = passing(now);
+    machine.handle(Event::Reload(None), now);
+    let later = now + TIMES.probation;
+    machine.handle(Event::Tick(2), later);
+    assert_eq!(machine.handle(Event::Time, later), []);
+    assert!(machine.deadline() > Some(later));
+    let actions = machine.handle(Event::Passed(2), later);
+    assert_eq!(actions[0], Action::Retire(1));
+    assert!(actions.contains(&Action::Spawn(3, Origin::Reload)));
+    // A worker that hangs holds nobody up for ever.
+    let mut machine = passing(now);
+    machine.handle(Event::Tick(2), now + PASS_TIMEOUT);
+    let actions = machine.handle(Event::Time, now + PASS_TIMEOUT);
+    assert_eq!(actions[0], Action::Retire(1));
+
+    for event in [Event::Passed(2), Event::Time, Event::Terminate] {
+        let mut machine = passing(now);
+        let actions = machine.handle(Event::Terminate, now);
+        assert_eq!(actions[0], Action::Tell(State::Stopping));
+        assert!(!actions.contains(&Action::Retire(1)));
+        assert_eq!(machine.handle(Event::Time, now), []);
+        let later = now
+            + if event == Event::Time {
+                STOP_GRACE
+            } else {
+                Duration::ZERO
+            };
+        let actions = machine.handle(event, later);
+        assert_eq!(actions[0], Action::Retire(1));
+        assert_eq!(actions.last(), Some(&Action::Stop(2, TIMES.stop)));
+    }
 }
 
 #[test]

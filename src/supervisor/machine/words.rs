@@ -30,6 +30,8 @@ pub enum Event {
     Confirmed(Id),
     /// Its loops run.
     Running(Id),
+    /// It was told what its predecessor had in windows, or that nothing will come.
+    Passed(Id),
     /// It is alive.
     Tick(Id),
     /// It has stopped as it was told.

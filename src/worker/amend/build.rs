@@ -15,7 +15,7 @@ use crate::intake::Snapshot;
 use crate::ledger::{Kind, Object};
 use crate::queue::Queue;
 use crate::route::Table;
-use crate::ruleset::{self, Ruleset};
+use crate::ruleset::{self, Known, Ruleset};
 use crate::spec;
 use crate::sys;
 use crate::worker::assemble::{policy, queue_item, ring_size};
@@ -136,10 +136,12 @@ fn fresh(
 fn snapshot(relay: &Relay, now: &InForce, built: &Built) -> io::Result<Snapshot> {
     let config = &built.config;
     let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
+    let entries = now.snapshot.table.entries();
+    let known = Known::of(&now.config, entries, &now.snapshot.aggregations);
     let Ruleset {
         entries,
         aggregations,
-    } = ruleset::compile(config).map_err(invalid)?;
+    } = ruleset::compile_with(config, &known).map_err(invalid)?;
     let object = |kind, name: &str| relay.ledger.object(kind, name);
     let objects = |kind, names: Vec<&str>| -> io::Result<Vec<Object>> {
         names.into_iter().map(|name| object(kind, name)).collect()
