@@ -305,9 +305,16 @@ fn every_answer_is_as_described() {
     api.ask("POST", "/history/999999/undo", &none, 404);
     api.ask("POST", "/history/word/undo", &none, 400);
     api.ask("POST", "/reset", &none, 200);
-    let head = api.raw("HEAD", "/events", &none);
-    assert_eq!(head.header("content-type"), "text/event-stream");
-    api.asked.insert(("get".to_owned(), "/events".to_owned()));
+    api.ask("GET", "/charts", &none, 200);
+    api.ask("GET", "/subscribe?at=nowhere", &none, 400);
+    for stream in ["/events", "/subscribe"] {
+        let head = api.raw("HEAD", stream, &none);
+        assert_eq!(
+            (head.status, head.header("content-type")),
+            (200, "text/event-stream")
+        );
+        api.asked.insert(("get".to_owned(), stream.to_owned()));
+    }
     api.ask("POST", "/restart", &none, 202);
 
     let described: BTreeSet<(String, String)> = described(&api.document)
