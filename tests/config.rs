@@ -86,8 +86,8 @@ macro_rules! bad {
 }
 
 bad! {
-    bad_addresses bad_blocklist bad_choices bad_regex bad_routes bad_rules claimed_twice duplicate_keys long_socket_path not_toml
-    one_bracket_route out_of_range unknown_keys wrong_types
+    bad_addresses bad_admin bad_blocklist bad_choices bad_regex bad_routes bad_rules claimed_twice duplicate_keys long_socket_path not_toml
+    one_bracket_route out_of_range token_and_anyone unknown_keys wrong_types
 }
 
 fn toml_files(folder: &Path) -> Vec<PathBuf> {

@@ -62,7 +62,6 @@ pub const ROOMS: &[Room] = &[
     room(20, "aggregating").only(&["aggregate"]).pure(),
     // The edges.
     room(30, "gate"),
-    room(30, "tap").only(&["route"]),
     room(30, "profile").only(&[]),
     room(30, "tap").only(&["route", "validate"]),
     room(31, "intake"),
