@@ -64,7 +64,12 @@ impl Supervisor {
                     if let machine::State::Refused(why) = &state {
                         tracing::error!("the reload was refused, nothing changed: {why}");
                     }
-                    self.notify.tell(&state, self.machine.serving());
+                    let serving = self.machine.serving();
+                    self.notify.tell(&state, serving);
+                    // Who asked for it by a worker hears from it what came of that.
+                    if let (machine::State::Refused(_), Some(serving)) = (&state, serving) {
+                        self.share_history(serving);
+                    }
                 }
                 // The first word counts: a worker that has stopped as told also ends.
                 Action::Exit(status) => {

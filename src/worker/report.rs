@@ -136,7 +136,8 @@ fn listeners(relay: &Relay) -> Vec<ListenerView> {
     for view in &mut views {
         view.connections = connections
             .remove(&view.address)
-            .map_or(0, |(count, _)| count);
+            .map_or(0, |(count, _)| count)
+            + relay.sessions.count(&view.address) as u64;
     }
     // Those that came in on a listener that has gone.
     for (address, (count, protocol)) in connections {
