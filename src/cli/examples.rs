@@ -22,6 +22,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("reload", &["baton reload"]),
     ("status", &["baton status --json"]),
     ("trace", &["baton trace servers.web1.cpu"]),
+    (
+        "tail",
+        &[
+            "baton tail --prefix servers.",
+            "baton tail --at rejected",
+            "baton tail --glob 'servers.*.cpu.{user,idle}' --sample 100 --json",
+        ],
+    ),
     ("spool list", &["baton spool list"]),
     ("spool show", &["baton spool show store --head 3"]),
     (

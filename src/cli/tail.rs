@@ -20,6 +20,8 @@ const MAX_LINE: u64 = 16 << 20;
 
 /// What is to be seen, of which daemon.
 #[derive(Debug, clap::Args)]
+// The arguments that say which daemon have a group of that name.
+#[group(skip)]
 pub struct Args {
     /// Where: as lines came in, as they are sent, or as they were rejected, with the reason
     #[arg(long, value_name = "in|routed|rejected", default_value = "routed")]

@@ -122,7 +122,7 @@ fn a_sample_is_one_of_so_many() {
     let mut end = Events::open(relay.http, "prefix=end");
     let line = |n| format!("many.{n} 1 1790000000\n");
     relay.send((0..50_000).map(line).collect::<String>());
-    relay.send("end 1 1790000000\n".repeat(1));
+    relay.send("end 1 1790000000\n");
     end.lines(1);
     // So that the sample comes to an end.
     let mut seen = Vec::new();

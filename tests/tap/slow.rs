@@ -55,7 +55,7 @@ fn a_slow_subscriber_is_told_what_it_lost_and_slows_nothing() {
     assert!(lost > 0, "it wasn't slow");
     drop(quick);
     let file = relay.file("out");
-    let number = |line: &String| line.split(' ').nth(1)?.parse().ok();
+    let number = |line: &String| line.split(' ').nth(1)?.parse::<u64>().ok();
     assert!(
         file.iter().map(number).eq((0..LINES).map(Some)),
         "all arrive, in order"
