@@ -131,6 +131,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "completions",
         &["baton completions bash > /usr/share/bash-completion/completions/baton"],
     ),
+    (
+        "tail",
+        &[
+            "baton tail --prefix servers.",
+            "baton tail --at rejected --count 10",
+        ],
+    ),
     ("man", &["baton man /usr/share/man/man1"]),
 ];
 

@@ -79,7 +79,7 @@ mod tests {
     fn keys_sort_filter_pause_and_quit() {
         let mut model = Model::new(Sort::Rate, String::new());
         let mut place = Place::default();
-        let mut type_it = |text: &str, model: &mut Model, place: &mut Place| {
+        let type_it = |text: &str, model: &mut Model, place: &mut Place| {
             let mut on = true;
             for c in text.chars() {
                 let code = match c {
