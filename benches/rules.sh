@@ -76,6 +76,7 @@ for ((r = 1; r <= rounds; r++)); do
             cpu=$(cpu_of "$(worker_of $relay)")
             kill $relay $far
             wait $relay $far 2>/dev/null || true
+            wait_for "! listens $in && ! listens $page" # workers outlive them by a moment
             rm -f "$folder"/*.db*
             awk -v c="$cpu" -v b="$before" -v m="$million" -v k="$kind" -v n="$names" \
                 'BEGIN {printf "%-8s %-6s %.3f s per million lines\n", k, n, (c - b) / m}' | tee -a "$folder/results"

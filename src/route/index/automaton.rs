@@ -96,9 +96,9 @@ impl Automaton {
             .try_which_overlapping_matches(cache, &input, matched)
         {
             Ok(()) => {
-                let places = matched
-                    .iter()
-                    .map(|pattern| self.places[pattern.as_usize()]);
+                // It goes over all that there are: no further than to the last one that matched.
+                let matched = matched.iter().take(matched.len());
+                let places = matched.map(|pattern| self.places[pattern.as_usize()]);
                 places.for_each(|place| found(&[place]));
             }
             Err(error) => {
