@@ -12,6 +12,7 @@ mod offered;
 mod own_metrics;
 mod relay;
 mod report;
+mod settled;
 mod spool;
 mod standing;
 mod stop;

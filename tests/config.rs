@@ -337,6 +337,11 @@ fn everything_that_can_be_said_arrives() {
             address: ListenAddress::Unix(folder.join("pickle.sock")),
         },
         listener(ListenerKind::Http, "tcp://[::1]:8081"),
+        listener(ListenerKind::Telnet, "tcp://127.0.0.1:2023"),
+        Listener {
+            kind: ListenerKind::Telnet,
+            address: ListenAddress::Unix(folder.join("telnet.sock")),
+        },
     ];
     assert_eq!(config.listen, expected);
     let admin = Admin {

@@ -107,7 +107,7 @@ fn a_socket_of_systemd_with_another_name_is_not_served_and_does_no_harm() {
         trial
             .instance
             .log()
-            .contains("neither line, pickle nor http"),
+            .contains("none of line, pickle, http and telnet"),
         "{}",
         trial.instance.log()
     );

@@ -24,7 +24,7 @@ impl Document {
             now_ms,
         };
         draft.take(change)?;
-        draft.finish()
+        draft.finish(matches!(change, Change::Restore { .. }))
     }
 }
 
@@ -278,7 +278,7 @@ impl Draft<'_> {
         })
     }
 
-    fn finish(self) -> Result<Amended, Refused> {
+    fn finish(self, restores: bool) -> Result<Amended, Refused> {
         let Draft {
             document,
             rows,
@@ -344,7 +344,10 @@ impl Draft<'_> {
             return Err(Refused::Bad(problems));
         }
         let mut preview = differences(document, &after, &touched);
-        if preview.differences.is_empty() && rows.iter().zip(undo.iter().rev()).all(same) {
+        // To forget an entry that says what the file says is a change, to make one isn't.
+        let sets = !restores && rows.iter().any(|row| row.entry.is_some());
+        let same = rows.iter().zip(undo.iter().rev()).all(same);
+        if preview.differences.is_empty() && (same || sets) {
             return Err(Refused::Nothing);
         }
         preview.warnings = warnings;

@@ -226,6 +226,14 @@ fn what_cannot_be_is_refused_with_what_was_expected() {
             "there is no route \"other\": expected one of one, two, three",
         ),
         (
+            Change::Edit {
+                kind: RuleKind::Route,
+                key: "one".into(),
+                patch: json!({"sub": null}).as_object().unwrap().clone(),
+            },
+            "nothing would change",
+        ),
+        (
             Change::AddDestination {
                 route: "one".into(),
                 destination: "h1:1".into(),

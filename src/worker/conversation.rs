@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::amend::Leaving;
 use super::offered::Offered;
 use super::relay::{Relay, lock};
 use super::stop::Stopping;
@@ -14,7 +13,7 @@ use super::windows::{flush_for_ever, pack};
 use super::{Begun, ORPHANED, assemble, fault, own_metrics, report};
 use crate::handover::{FromSupervisor, FromWorker, Link, Wanted};
 use crate::ledger::LANES;
-use crate::listen::{empty_accept_queue, read_stream};
+use crate::listen::read_stream;
 use crate::spool::Errand;
 use crate::sys;
 
@@ -207,7 +206,7 @@ impl Conversation {
             FromSupervisor::Thaw { stale } => self.thaw(stale)?,
             FromSupervisor::PassWindows { successor } => self.pass_windows(successor)?,
             FromSupervisor::Windows => self.take_windows(fds.first().map(|fd| fd.as_fd())),
-            FromSupervisor::Settled { leaving } => self.settled(&leaving),
+            FromSupervisor::Settled { leaving } => super::settled::settled(&self.relay, &leaving),
             FromSupervisor::Retire => return Ok(Some(0)),
             FromSupervisor::Stop { timeout_ms } => self.stop(Duration::from_millis(timeout_ms), 0),
             FromSupervisor::Report { id } => {
@@ -424,40 +423,6 @@ impl Conversation {
             destination.queue.taken_over();
         }
         Ok(())
-    }
-
-    /// Probation is over: what the config no longer has goes.
-    fn settled(&mut self, leaving: &[u64]) {
-        let relay = self.relay.clone();
-        for gone in lock(&relay.listeners).extract_if(.., |l| leaving.contains(&l.cookie)) {
-            tracing::info!(address = gone.address, "no longer listening");
-            // One task listens, now or as soon as it begins.
-            gone.leaving.notify_one();
-            if gone.kind == "http" {
-                relay.web.close(&gone);
-            } else if gone.kind == "telnet" {
-                // Sessions stay; who waits is turned away with the socket.
-            } else if gone.is_udp() {
-                crate::listen::drain(&relay.inputs, &gone);
-            } else {
-                for connection in empty_accept_queue(&relay.inputs, &gone) {
-                    relay
-                        .runtime
-                        .spawn(read_stream(relay.inputs.clone(), connection));
-                }
-            }
-            relay.registry.release(gone.cookie);
-        }
-        for destination in &relay.respecified {
-            report::remember_spec(&relay, destination);
-        }
-        relay.spool.settled();
-        relay.amending.settled();
-        let leaving = lock(&relay.leaving).iter().map(Leaving::drained).collect();
-        relay
-            .runtime
-            .spawn(super::stop::leave(relay.clone(), leaving));
-        super::report::reclaim(&relay);
     }
 
     fn stop(&mut self, limit: Duration, status: i32) {

@@ -313,8 +313,9 @@ fn the_index_lists_pages_that_are_there() {
         .split_whitespace()
         .filter(|word| word.starts_with('/'))
         .collect();
-    assert_eq!(pages.len(), 9);
-    for page in pages {
+    assert_eq!(pages.len(), 13);
+    // One goes on for ever.
+    for page in pages.iter().filter(|page| !page.ends_with("/subscribe")) {
         let (head, _) = server.ask(&format!("GET {page}"));
         assert!(head.starts_with("http/1.1 200 "), "{page}: {head}");
     }

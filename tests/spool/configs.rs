@@ -10,7 +10,7 @@ fn a_destination_removed_while_it_is_down_finds_its_lines_when_it_is_back_elsewh
     let (mut bed, sent) = Bed::in_an_outage("", 400_000);
     let other = format!("file:{} id=other", bed.path("other").display());
     bed.reconfigure(std::slice::from_ref(&other));
-    bed.relay.wait_logged("removed from the config, and gone");
+    bed.relay.wait_logged("removed from the table, and gone");
     let log = bed.relay.instance.log();
     assert!(log.contains("dropped=0"), "{log}");
     assert!(bed.rows() > 0);
@@ -37,7 +37,7 @@ fn a_destination_removed_while_it_replays_loses_nothing() {
     let other = format!("file:{} id=other", bed.path("other").display());
     let back = to(&bed.sinks[0], "sink", "");
     bed.reconfigure(std::slice::from_ref(&other));
-    bed.relay.wait_logged("removed from the config, and gone");
+    bed.relay.wait_logged("removed from the table, and gone");
     bed.sinks[0].resume().unwrap();
     assert!(bed.sinks[0].wait_closed(crate::bed::QUIET));
     bed.reconfigure(&[back, other]);

@@ -42,7 +42,7 @@ fn a_client_that_takes_nothing_holds_up_nobody_and_is_bounded() {
     let mut config = Config::to_file();
     for number in 0..300 {
         config.routes += &format!(
-            "[[route]]\nkey = \"r{number}\"\nprefix = \"r{number}.{}\"\ndestinations = [\"file:r id=r{number}\"]\n",
+            "[[route]]\nkey = \"r{number}\"\nprefix = \"r{number}.{}\"\ndestinations = [\"file:r{number} id=r{number}\"]\n",
             "x".repeat(200)
         );
     }

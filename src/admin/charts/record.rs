@@ -40,7 +40,7 @@ struct Rings {
 }
 
 /// The points of the last half hour.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Recorder {
     /// The first and the last point there are, by their number: time / step.
     range: Option<(u64, u64)>,
@@ -84,19 +84,6 @@ impl Rings {
                     mine[at] = other[at];
                 }
             }
-        }
-    }
-}
-
-impl Default for Recorder {
-    fn default() -> Recorder {
-        Recorder {
-            range: None,
-            at_ms: 0,
-            counted: [0; 3],
-            totals: Rings::default(),
-            destinations: HashMap::new(),
-            left_out: 0,
         }
     }
 }

@@ -57,11 +57,11 @@ fn for_this_machine(
     let is_settled = ["token_file", "allow_anyone"]
         .into_iter()
         .any(|key| admin.is_some_and(|admin| admin.get(key).is_some()));
-    let ports = addresses.iter().filter_map(|address| {
+    let mut ports = addresses.iter().filter_map(|address| {
         let at: SocketAddr = address.parse().ok()?;
         (!at.ip().is_loopback()).then_some(at.port())
     });
-    match ports.last() {
+    match ports.next_back() {
         Some(port) if !is_settled => {
             let message = format!(
                 "served on 127.0.0.1:{port} alone, since it would let everybody change this relay: \

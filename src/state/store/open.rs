@@ -219,7 +219,12 @@ fn examine(conn: &Connection, path: &Path) -> Result<Found, StoreError> {
     if pages == 0 {
         return Ok(Found::Nothing);
     }
-    if number("application_id")? != i64::from(APPLICATION_ID) {
+    let application = number("application_id")?;
+    // One that is being made has a first page before it has tables.
+    if objects == 0 && application == 0 && pages == 1 {
+        return Ok(Found::Nothing);
+    }
+    if application != i64::from(APPLICATION_ID) {
         return Err(StoreError::Damaged(format!(
             "it is another application's, with {objects} tables and such"
         )));
