@@ -87,6 +87,7 @@ fn other_machines_need_the_token() {
         let file = std::fs::OpenOptions::new()
             .write(true)
             .create(true)
+            .truncate(true)
             .mode(0o600)
             .open(setup.path("token"));
         file.unwrap()

@@ -155,7 +155,7 @@ fn a_session_goes_on_when_the_new_worker_fails_in_its_probation() {
     assert!(answer[0].starts_with("OK generation 2"), "{answer:?}");
     let new = told.relay.status().worker_pid().unwrap();
     assert_ne!(new, old);
-    let pid = rustix::process::Pid::from_raw(i32::try_from(new).unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(new).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     told.relay.wait("the old worker", |s| {
         s.is_serving() && s.worker_pid() == Some(old)
