@@ -13,7 +13,8 @@ pub(super) struct Args {
     /// The config
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Where to write a CPU profile (pprof's format) when the worker ends; later workers append their generation to it
+    /// Where to write a CPU profile (pprof's format) when the worker ends; later
+    /// workers write to FILE.N, N being their generation
     #[arg(long, value_name = "FILE")]
     cpuprofile: Option<PathBuf>,
 }
