@@ -163,7 +163,9 @@ fn case_23_a_kill_while_lines_move_loses_and_doubles_none() {
         let mut relay = Relay::start(&config("failover", &stores, more, "queue=1MiB"));
         let count = 60_000;
         relay.send(lines(0..count));
+        // Both: one that comes up before it is taken for down isn't taken for up again either.
         wait_judged(&relay, "a", "taken for down", 1);
+        wait_judged(&relay, "b", "taken for down", 1);
         stores[1].go_up();
         wait_judged(&relay, "b", "taken for up again", 1);
         std::thread::sleep(Duration::from_millis(after));

@@ -25,14 +25,16 @@ const NAMED: usize = 20;
 
 const RESTARTING: &str = "a restart is under way: try again";
 
-/// A bar on standard error, if that is a terminal.
+/// A bar on standard error, if that is a terminal. It is there at once, however soon all is done.
 pub fn bar_of_bytes(bytes: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_bar} {bytes} of {total_bytes}, {eta} left");
     let bar = ProgressBar::new(bytes);
-    match style {
+    let bar = match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
-    }
+    };
+    bar.tick();
+    bar
 }
 
 // --- replay ---
