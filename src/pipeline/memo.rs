@@ -28,12 +28,14 @@ const LONGEST: usize = 1024;
 const UNIT: usize = 8;
 /// The lower bits of a slot: where its entry begins, in units; the others are of the hash.
 const PLACE_BITS: u32 = (ENTRIES / UNIT).trailing_zeros();
-/// One name in so many is looked up while names hardly come twice.
-const SAMPLE: u64 = 64;
+/// One name in so many is looked up while names hardly come twice: a lookup in vain costs as much as a few decisions.
+const SAMPLE: u64 = 512;
 /// So many more misses than hits, and they do.
 const CREDIT: u32 = 1 << 17;
 /// Lookups of a sample, after which it is judged.
-const LOOK: u32 = 256;
+const LOOK: u32 = 128;
+/// So often a sample must be found good at most, before all names are looked up again.
+const MOST_TRIALS: u32 = 64;
 /// Above all numbers of decisions.
 pub(super) const BEYOND: u64 = 1 << 63;
 
@@ -51,6 +53,8 @@ pub(super) struct Memo {
     entries: Vec<u8>,
     decisions: Vec<Decision>,
     by_hash: HashMap<u64, u32, RandomState>,
+    /// The decision that was kept last.
+    last_number: u32,
     decision_bytes: usize,
     pace: Pace,
     /// Behind the entry that was found last, in units.
@@ -66,16 +70,27 @@ struct Bucket([u32; WAYS]);
 
 /// Whether names are looked up.
 #[derive(Debug, Clone, Copy)]
-enum Pace {
+struct Pace {
+    mode: Mode,
+    /// So often a sample must be found good before all names are looked up. Doubled each time, until that was worth it: of more names
+    /// than there is room for a sample comes again, and they are forgotten all the same.
+    trials: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
     /// All of them. Hits earn credit, misses use it up.
     All { credit: u32 },
-    /// A sample, so many of which were looked up and found.
-    Sample { looked: u32, hits: u32 },
+    /// A sample, so many of which were looked up and found, and that was found good so often.
+    Sample { looked: u32, hits: u32, good: u32 },
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace::All { credit: CREDIT }
+        Pace {
+            mode: Mode::All { credit: CREDIT },
+            trials: 1,
+        }
     }
 }
 
@@ -156,7 +171,7 @@ impl Memo {
     /// Whether only a sample of the names is looked up.
     #[inline]
     pub(super) fn is_sampling(&self) -> bool {
-        matches!(self.pace, Pace::Sample { .. })
+        matches!(self.pace.mode, Mode::Sample { .. })
     }
 
     /// Whether a name isn't to be looked up.
@@ -243,6 +258,15 @@ impl Memo {
 
     /// The number of a decision: that of an equal one, if there is one.
     fn number(&mut self, decision: &Decision) -> u32 {
+        // Names that come in a row mostly go the same way.
+        if self.decisions.get(self.last_number as usize) == Some(decision) {
+            return self.last_number;
+        }
+        self.last_number = self.find_number(decision);
+        self.last_number
+    }
+
+    fn find_number(&mut self, decision: &Decision) -> u32 {
         let next = self.decisions.len() as u32;
         let hash = self.hasher.hash_one(decision);
         let number = *self.by_hash.entry(hash).or_insert(next);
@@ -268,45 +292,53 @@ fn tag(hash: u64) -> u32 {
 impl Pace {
     #[inline]
     fn note(&mut self, hit: bool) {
-        match self {
-            Pace::All { credit } if hit => *credit = (*credit + 1).min(CREDIT),
-            Pace::All { credit: 0 } => *self = Pace::Sample { looked: 0, hits: 0 },
-            Pace::All { credit } => *credit -= 1,
-            Pace::Sample { looked, hits } => {
+        match &mut self.mode {
+            Mode::All { credit } if hit => {
+                *credit = (*credit + 1).min(CREDIT);
+                if *credit == CREDIT {
+                    self.trials = 1;
+                }
+            }
+            Mode::All { credit: 0 } => {
+                self.mode = Mode::Sample {
+                    looked: 0,
+                    hits: 0,
+                    good: 0,
+                };
+            }
+            Mode::All { credit } => *credit -= 1,
+            Mode::Sample { looked, hits, good } => {
                 *looked += 1;
                 *hits += u32::from(hit);
-                if *hits > LOOK / 2 {
-                    *self = Pace::default();
-                } else if *looked == LOOK {
-                    (*looked, *hits) = (0, 0);
+                if *looked < LOOK {
+                    return;
+                }
+                *good = if *hits > LOOK / 2 { *good + 1 } else { 0 };
+                (*looked, *hits) = (0, 0);
+                if *good >= self.trials {
+                    self.trials = (self.trials * 2).min(MOST_TRIALS);
+                    self.mode = Mode::All { credit: CREDIT / 2 };
                 }
             }
         }
     }
 }
 
-/// One name in [`SAMPLE`], always the same ones: by what lies in three parts of it, of which one tells neighbours apart.
+/// One name in [`SAMPLE`], always the same ones.
 #[inline]
 fn is_sampled(name: &[u8]) -> bool {
-    let word = |at: usize| {
-        let chunk = name.get(at..).and_then(|rest| rest.first_chunk());
-        chunk.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    let (words, rest) = name.as_chunks();
+    let last = match name.last_chunk() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => rest
+            .iter()
+            .fold(0, |word, &byte| word << 8 | u64::from(byte)),
     };
-    let size = name.len();
-    let words = match size {
-        0..8 => [
-            0,
-            0,
-            name.iter()
-                .fold(0, |word, &byte| word << 8 | u64::from(byte)),
-        ],
-        _ => [word(size / 4), word(size / 2), word(size - 8)],
-    };
-    let mixed = words.into_iter().fold(size as u64, |mixed, word| {
-        let product = (mixed ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        product ^ product >> 32
+    // Turned by bits, not bytes, so that a number that a name has twice doesn't undo itself. It needn't be hard to foresee.
+    let mixed = words.iter().fold(last, |mixed: u64, word| {
+        mixed.rotate_left(13) ^ u64::from_le_bytes(*word)
     });
-    mixed.is_multiple_of(SAMPLE)
+    mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SAMPLE.trailing_zeros()) == 0
 }
 
 #[cfg(test)]
@@ -353,6 +385,51 @@ mod tests {
     }
 
     #[test]
+    fn more_names_than_there_is_room_for_are_hardly_looked_up_though_they_come_again() {
+        let mut memo = Memo::default();
+        memo.begin(&table(), &Rules::default());
+        let names = 2 * ENTRIES / 40;
+        let mut looked_up = [0; 8];
+        for round in &mut looked_up {
+            for at in 0..names {
+                let name = format!("servers.web{at:07}.cpu.total.user");
+                *round += usize::from(memo.hash(name.as_bytes()).is_some());
+                pass(&mut memo, &name, &blocked(at % 7));
+            }
+        }
+        let [.., before_last, last] = looked_up;
+        assert!(before_last + last < names / 4, "{looked_up:?} of {names}");
+    }
+
+    #[test]
+    fn of_names_of_every_kind_about_one_in_a_sample_is() {
+        let kinds: [(&str, fn(usize) -> String); 6] = [
+            ("numbered at the end", |at| {
+                format!("servers.h{:03}.cpu{}.user.{at:07}", at / 10 % 1000, at % 10)
+            }),
+            ("numbered in the middle", |at| {
+                format!("servers.web{at:06}.cpu.total.user")
+            }),
+            ("numbered at the beginning", |at| {
+                format!("{at:06}.collectd.cpu.idle")
+            }),
+            ("the number twice", |at| {
+                format!("jobs.{at:05}.worker.{at:05}.count")
+            }),
+            ("in hex, long", |at| {
+                format!("a.{:016x}.{:060}.end", at * 7_919, 0)
+            }),
+            ("short", |at| format!("m{at}")),
+        ];
+        for (kind, name) in kinds {
+            let sampled = (0..64_000)
+                .filter(|at| is_sampled(name(*at).as_bytes()))
+                .count();
+            assert!((30..500).contains(&sampled), "{kind}: {sampled}");
+        }
+    }
+
+    #[test]
     fn names_that_come_again_are_known() {
         let mut memo = Memo::default();
         memo.begin(&table(), &Rules::default());
@@ -384,14 +461,14 @@ mod tests {
         for at in 0..600_000 {
             assert_eq!(pass(&mut memo, &name(at), &blocked(at)), None);
         }
-        assert!(matches!(memo.pace, Pace::Sample { .. }));
+        assert!(memo.is_sampling());
         assert!(memo.entries.len() <= ENTRIES && memo.decision_bytes <= DECISIONS + 1024);
-        for _ in 0..12 {
+        for _ in 0..24 {
             for at in 0..50_000 {
                 let found = pass(&mut memo, &name(at), &blocked(at));
                 assert!(found.is_none() || found == Some(blocked(at)));
             }
         }
-        assert!(matches!(memo.pace, Pace::All { .. }));
+        assert!(!memo.is_sampling());
     }
 }

@@ -17,7 +17,7 @@ use regex_automata::{Input, MatchKind, PatternSet};
 pub const WORTH_IT: usize = 32;
 /// Bytes that the expressions may take, all threads together, and the states of one thread.
 const LARGEST: usize = 16 << 20;
-const STATES: usize = 32 << 20;
+const STATES: usize = 20 << 20;
 /// So often the states are thrown away; from then on each must have served so many bytes of names.
 const CLEARED: usize = 3;
 const BYTES_A_STATE: usize = 64;
@@ -180,7 +180,7 @@ mod tests {
                 .made
                 .as_ref()
                 .map_or(0, |(cache, _)| cache.memory_usage());
-            assert!(memory <= 48 << 20, "{memory}");
+            assert!(memory <= 30 << 20, "{memory}");
             states.pause > 0
         });
         assert!(paused && states.made.is_none());

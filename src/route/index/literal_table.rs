@@ -95,6 +95,11 @@ impl LiteralTable {
         self.sizes
     }
 
+    /// The size of the longest: what is behind it in a text doesn't matter.
+    pub fn longest(&self) -> usize {
+        (u32::BITS - self.sizes.leading_zeros()) as usize
+    }
+
     /// Calls `found` with the places of each literal that the text has at `start`, of the lengths given.
     #[inline]
     pub fn at(&self, text: &[u8], start: usize, sizes: u32, mut found: impl FnMut(&[u32])) {

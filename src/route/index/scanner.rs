@@ -113,23 +113,38 @@ impl Scanner {
         (hash(gram) >> 32) as usize & (self.slots.len() - 1)
     }
 
-    /// Calls `found` with the places of each literal in the text, perhaps several times.
+    /// Calls `found` with the places of each literal in the text, perhaps several times. So many bytes at its beginning
+    /// are `alike` those of the text before, in which grams were `seen` at these positions; those of this one are left there.
     #[inline]
-    pub fn scan(&self, text: &[u8], found: impl FnMut(&[u32])) {
+    pub fn scan(&self, text: &[u8], alike: usize, seen: &mut Vec<u32>, found: impl FnMut(&[u32])) {
         // A stride that the compiler knows is a loop of half the length.
         match self.stride {
-            1 => self.scan_by::<1>(text, found),
-            2 => self.scan_by::<2>(text, found),
-            3 => self.scan_by::<3>(text, found),
-            _ => self.scan_by::<LONGEST_STRIDE>(text, found),
+            1 => self.scan_by::<1>(text, alike, seen, found),
+            2 => self.scan_by::<2>(text, alike, seen, found),
+            3 => self.scan_by::<3>(text, alike, seen, found),
+            _ => self.scan_by::<LONGEST_STRIDE>(text, alike, seen, found),
         }
     }
 
-    fn scan_by<const STRIDE: usize>(&self, text: &[u8], mut found: impl FnMut(&[u32])) {
-        let mut at = 0;
+    #[inline]
+    fn scan_by<const STRIDE: usize>(
+        &self,
+        text: &[u8],
+        alike: usize,
+        seen: &mut Vec<u32>,
+        mut found: impl FnMut(&[u32]),
+    ) {
+        // Up to here probes lie in what is alike, and come out as they did.
+        let mut at = (alike + 1)
+            .saturating_sub(self.gram)
+            .next_multiple_of(STRIDE);
+        if !seen.is_empty() {
+            self.look_again(text, at, seen, &mut found);
+        }
         while let Some(bytes) = text.get(at..at + WORD) {
             let gram = word(bytes) & self.mask;
             if self.seen.may_have(hash(gram)) {
+                seen.push(at as u32);
                 self.look(text, at, gram, &mut found);
             }
             at += STRIDE;
@@ -140,9 +155,26 @@ impl Scanner {
         while at + self.gram <= text.len() {
             let gram = bytes >> (8 * (at - last)) & self.mask;
             if self.seen.may_have(hash(gram)) {
+                seen.push(at as u32);
                 self.look(text, at, gram, &mut found);
             }
             at += STRIDE;
+        }
+    }
+
+    /// Where grams were seen before `end`, literals may be, whose ends lie behind it.
+    #[cold]
+    fn look_again(
+        &self,
+        text: &[u8],
+        end: usize,
+        seen: &mut Vec<u32>,
+        found: &mut impl FnMut(&[u32]),
+    ) {
+        seen.truncate(seen.partition_point(|at| (*at as usize) < end));
+        for &at in seen.iter() {
+            let at = at as usize;
+            self.look(text, at, word(&text[at..]) & self.mask, found);
         }
     }
 
