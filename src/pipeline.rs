@@ -49,7 +49,9 @@ pub struct Batch {
     waiting: Vec<Waiting>,
     /// Of a line, where routes choose anew for each.
     takers: Vec<Taker>,
-    /// Nothing is remembered, and takers are all there is to decide.
+    /// Takers are all there is to decide.
+    decides_plainly: bool,
+    /// And nothing is remembered.
     is_plain: bool,
     consumed: u64,
     /// Lines whose order is to be seen, each with its key and timestamp; and those of them that were admitted.
@@ -157,7 +159,8 @@ impl Batch {
         assert!(input.len() <= 1 << 30, "a batch is at most 1 GiB");
         self.begin(terms.table);
         self.memo.begin(terms.table, terms.rules);
-        self.is_plain = terms.table.is_plain() && !self.memo.is_on() && terms.order.is_none();
+        self.decides_plainly = terms.table.is_plain() && terms.order.is_none();
+        self.is_plain = self.decides_plainly && !self.memo.is_on();
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', input) {
             self.line(terms, input, start..end);
@@ -235,7 +238,9 @@ impl Batch {
             end: text.end as u32,
             lines: 1,
         };
-        if self.is_plain {
+        // Lines are taken in the order in which they came: not before one that waits.
+        let skips = self.decides_plainly && self.waiting.is_empty() && self.memo.is_skipped(name);
+        if self.is_plain || skips {
             let name = Subject::new(name);
             return place(terms, &name, span, &mut self.room, &mut self.placing);
         }
@@ -260,10 +265,6 @@ impl Batch {
         }
         // Only while none waits: lines are taken in the order in which they came.
         if self.waiting.is_empty() {
-            if self.memo.is_skipped(name) && terms.table.is_plain() {
-                let name = Subject::new(name);
-                return place(terms, &name, line.span, &mut self.room, &mut self.placing);
-            }
             if let Some(number) = self.memo.follow(name) {
                 return self.take(terms, input, line, Some(number));
             }

@@ -147,9 +147,35 @@ impl Index {
     }
 
     /// Finds the rules that have a literal in the name: `search.hits`, ascending, each once. Beside the residual ones no
-    /// others match it.
+    /// others match it. False: they are those of the name before.
     #[inline]
-    pub fn seek(&self, name: &[u8], search: &mut Search) {
+    pub fn seek(&self, name: &[u8], search: &mut Search) -> bool {
+        let trail = &mut search.trail;
+        // An automaton says nothing of where it found what.
+        let mut changed = !trail.is_of(self.id) || self.automaton.is_some();
+        let alike = trail.turn(self.id, name);
+        if let Some(prefixes) = &self.prefixes
+            && alike < prefixes.longest()
+        {
+            changed = true;
+            trail.prefixes.clear();
+            let keep = |places: &[u32]| trail.prefixes.extend_from_slice(places);
+            prefixes.at(name, 0, prefixes.sizes(), keep);
+        }
+        if let Some(long) = &self.long {
+            changed |= long.scan(name, alike, &mut trail.long);
+        }
+        if let Some(short) = &self.short {
+            changed |= short.scan(name, alike, &mut trail.short);
+        }
+        if changed {
+            self.collect(name, search);
+        }
+        changed
+    }
+
+    /// Puts together what was found.
+    fn collect(&self, name: &[u8], search: &mut Search) {
         search.begin(self.places);
         if let Some(automaton) = &self.automaton {
             search.run(automaton, name);
@@ -161,24 +187,11 @@ impl Index {
             trail,
             ..
         } = search;
-        let alike = trail.turn(self.id, name);
-        let mut found = |places: &[u32]| add(places, *number, marks, hits);
-        if let Some(prefixes) = &self.prefixes {
-            if alike < prefixes.longest() {
-                trail.prefixes.clear();
-                let keep = |places: &[u32]| trail.prefixes.extend_from_slice(places);
-                prefixes.at(name, 0, prefixes.sizes(), keep);
-            }
-            found(&trail.prefixes);
+        for places in [&trail.prefixes, &trail.long.places, &trail.short.places] {
+            add(places, *number, marks, hits);
         }
-        if let Some(long) = &self.long {
-            long.scan(name, alike, &mut trail.long, &mut found);
-        }
-        if let Some(short) = &self.short {
-            short.scan(name, alike, &mut trail.short, &mut found);
-        }
-        if search.hits.len() > 1 {
-            search.hits.sort_unstable();
+        if hits.len() > 1 {
+            hits.sort_unstable();
         }
     }
 
@@ -300,7 +313,9 @@ mod tests {
             // Half of them begin alike.
             let names = names.iter().enumerate().map(|(at, name)| if at % 3 == 0 { name.clone() } else { both.clone() + name });
             for name in names {
-                index.seek(name.as_bytes(), &mut search);
+                let before = search.hits.clone();
+                let changed = index.seek(name.as_bytes(), &mut search);
+                prop_assert!(changed || before == search.hits);
                 let candidates = index.candidates(&mut search);
                 prop_assert!(candidates.is_sorted_by(|a, b| a < b));
                 for (place, rule) in rules.iter().enumerate() {

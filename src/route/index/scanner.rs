@@ -14,6 +14,7 @@ use foldhash::fast::FixedState;
 
 use super::filter::Filter;
 use super::literal_table::{LONGEST, LiteralTable};
+use super::trail::Finds;
 
 const WORD: usize = size_of::<u64>();
 /// Bytes of a gram that tell literals apart from what names are full of.
@@ -113,39 +114,29 @@ impl Scanner {
         (hash(gram) >> 32) as usize & (self.slots.len() - 1)
     }
 
-    /// Calls `found` with the places of each literal in the text, perhaps several times. So many bytes at its beginning
-    /// are `alike` those of the text before, in which grams were `seen` at these positions; those of this one are left there.
+    /// Finds the places of each literal in the text, perhaps several times. So many bytes at its beginning are `alike` those of
+    /// the text before, whose finds become those of this one. False: they are the same.
     #[inline]
-    pub fn scan(&self, text: &[u8], alike: usize, seen: &mut Vec<u32>, found: impl FnMut(&[u32])) {
+    pub fn scan(&self, text: &[u8], alike: usize, finds: &mut Finds) -> bool {
         // A stride that the compiler knows is a loop of half the length.
         match self.stride {
-            1 => self.scan_by::<1>(text, alike, seen, found),
-            2 => self.scan_by::<2>(text, alike, seen, found),
-            3 => self.scan_by::<3>(text, alike, seen, found),
-            _ => self.scan_by::<LONGEST_STRIDE>(text, alike, seen, found),
+            1 => self.scan_by::<1>(text, alike, finds),
+            2 => self.scan_by::<2>(text, alike, finds),
+            3 => self.scan_by::<3>(text, alike, finds),
+            _ => self.scan_by::<LONGEST_STRIDE>(text, alike, finds),
         }
     }
 
     #[inline]
-    fn scan_by<const STRIDE: usize>(
-        &self,
-        text: &[u8],
-        alike: usize,
-        seen: &mut Vec<u32>,
-        mut found: impl FnMut(&[u32]),
-    ) {
-        // Up to here probes lie in what is alike, and come out as they did.
-        let mut at = (alike + 1)
-            .saturating_sub(self.gram)
-            .next_multiple_of(STRIDE);
-        if !seen.is_empty() {
-            self.look_again(text, at, seen, &mut found);
-        }
+    fn scan_by<const STRIDE: usize>(&self, text: &[u8], alike: usize, finds: &mut Finds) -> bool {
+        // Grams before that lie in what is alike: they are seen again, and no others.
+        let end = (alike + 1).saturating_sub(self.gram);
+        let (mut at, mut changed) = finds.cut(alike, end.next_multiple_of(STRIDE));
         while let Some(bytes) = text.get(at..at + WORD) {
             let gram = word(bytes) & self.mask;
             if self.seen.may_have(hash(gram)) {
-                seen.push(at as u32);
-                self.look(text, at, gram, &mut found);
+                changed = true;
+                self.look(text, at, gram, finds);
             }
             at += STRIDE;
         }
@@ -155,50 +146,38 @@ impl Scanner {
         while at + self.gram <= text.len() {
             let gram = bytes >> (8 * (at - last)) & self.mask;
             if self.seen.may_have(hash(gram)) {
-                seen.push(at as u32);
-                self.look(text, at, gram, &mut found);
+                changed = true;
+                self.look(text, at, gram, finds);
             }
             at += STRIDE;
         }
-    }
-
-    /// Where grams were seen before `end`, literals may be, whose ends lie behind it.
-    #[cold]
-    fn look_again(
-        &self,
-        text: &[u8],
-        end: usize,
-        seen: &mut Vec<u32>,
-        found: &mut impl FnMut(&[u32]),
-    ) {
-        seen.truncate(seen.partition_point(|at| (*at as usize) < end));
-        for &at in seen.iter() {
-            let at = at as usize;
-            self.look(text, at, word(&text[at..]) & self.mask, found);
-        }
+        changed
     }
 
     #[inline(never)]
-    fn look(&self, text: &[u8], at: usize, gram: u64, found: &mut impl FnMut(&[u32])) {
+    fn look(&self, text: &[u8], at: usize, gram: u64, finds: &mut Finds) {
         let mut slot = self.slot(gram);
-        loop {
-            let entry = self.slots[slot];
-            if entry.offsets == 0 {
-                return;
-            }
-            if entry.gram == gram {
-                let mut offsets = entry.offsets;
-                while offsets != 0 {
-                    let offset = offsets.trailing_zeros() as usize;
-                    offsets &= offsets - 1;
-                    if offset <= at {
-                        self.literals
-                            .at(text, at - offset, entry.sizes, &mut *found);
-                    }
-                }
-                return;
-            }
+        while self.slots[slot].offsets != 0 && self.slots[slot].gram != gram {
             slot = (slot + 1) & (self.slots.len() - 1);
+        }
+        let Slot { offsets, sizes, .. } = self.slots[slot];
+        // The longest that may begin at the nearest offset ends last.
+        let longest = (u32::BITS - sizes.leading_zeros()) as usize;
+        let nearest = if offsets == 0 {
+            0
+        } else {
+            offsets.trailing_zeros() as usize
+        };
+        let reach = (at + longest).saturating_sub(nearest).max(at + self.gram);
+        finds.see(at, reach);
+        let mut offsets = offsets;
+        while offsets != 0 {
+            let offset = offsets.trailing_zeros() as usize;
+            offsets &= offsets - 1;
+            if offset <= at {
+                let found = |places: &[u32]| finds.places.extend_from_slice(places);
+                self.literals.at(text, at - offset, sizes, found);
+            }
         }
     }
 

@@ -11,26 +11,75 @@ pub struct Trail {
     name: Vec<u8>,
     /// The places that its prefixes were found for.
     pub prefixes: Vec<u32>,
-    /// Where a scanner saw a gram: of the short and of the long literals.
-    pub short: Vec<u32>,
-    pub long: Vec<u32>,
+    pub short: Finds,
+    pub long: Finds,
+}
+
+/// What a scanner saw, and found there.
+#[derive(Debug, Clone, Default)]
+pub struct Finds {
+    /// Where a gram was seen, ascending.
+    seen: Vec<Seen>,
+    /// The places of the literals that were there, in the same order.
+    pub places: Vec<u32>,
+}
+
+/// A gram, and what came of it.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    at: u32,
+    /// What came of it says nothing of bytes from here on.
+    reach: u32,
+    /// The places that were found before it.
+    before: u32,
 }
 
 impl Trail {
+    /// Whether the last search was this index's.
+    #[inline]
+    pub fn is_of(&self, index: u64) -> bool {
+        self.index == index
+    }
+
     /// Turns to a name. So many bytes of it are those of the name before; what was found must be cut to what they say.
     #[inline]
     pub fn turn(&mut self, index: u64, name: &[u8]) -> usize {
         if self.index != index {
-            self.index = index;
-            self.name.clear();
-            self.prefixes.clear();
-            self.short.clear();
-            self.long.clear();
+            *self = Trail {
+                index,
+                ..Trail::default()
+            };
         }
         let alike = alike(&self.name, name);
         self.name.truncate(alike);
         self.name.extend_from_slice(&name[alike..]);
         alike
+    }
+}
+
+impl Finds {
+    /// Forgets what isn't so if of the text only so many bytes are as they were, and grams from `end` on. Returns where the scan
+    /// goes on, and whether something was forgotten.
+    #[inline]
+    pub fn cut(&mut self, alike: usize, end: usize) -> (usize, bool) {
+        let kept = |seen: &&Seen| (seen.at as usize) < end && seen.reach as usize <= alike;
+        let kept = self.seen.iter().take_while(kept).count();
+        let Some(first) = self.seen.get(kept) else {
+            return (end, false);
+        };
+        let (at, before) = (first.at as usize, first.before as usize);
+        self.seen.truncate(kept);
+        self.places.truncate(before);
+        (at.min(end), true)
+    }
+
+    /// A gram was seen here; what it stands for depends on the bytes before `reach`.
+    pub fn see(&mut self, at: usize, reach: usize) {
+        self.seen.push(Seen {
+            at: at as u32,
+            reach: reach as u32,
+            before: self.places.len() as u32,
+        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tables whose decisions are takers or a rule of the blocklist, and nothing else.
 
-use super::{Room, Scratch, Table, split};
+use super::{Plan, Room, Scratch, Table, split};
 use crate::route::decision::Taker;
 use crate::route::index::Index;
 use crate::route::matcher::Subject;
@@ -20,9 +20,9 @@ pub(super) struct Last {
 impl Last {
     /// Not by `memcmp`, which takes a hundred times as long for lists that are empty: it reads where nothing is.
     #[inline]
-    fn holds(&self, table: u64, hits: &[u32]) -> bool {
+    fn holds(&self, hits: &[u32]) -> bool {
         let mut pairs = self.hits.iter().zip(hits);
-        self.table == table && self.hits.len() == hits.len() && pairs.all(|(a, b)| a == b)
+        self.hits.len() == hits.len() && pairs.all(|(a, b)| a == b)
     }
 }
 
@@ -42,8 +42,9 @@ impl Table {
         let (blocked, number) = match &self.index {
             None => (self.takers_of_few(name, scratch), None),
             Some(index) => {
-                index.seek(name.name(), &mut scratch.search);
-                if !scratch.last.holds(self.id, &scratch.search.hits) {
+                let changed = index.seek(name.name(), &mut scratch.search);
+                let last = &scratch.last;
+                if last.table != self.id || changed && !last.holds(&scratch.search.hits) {
                     self.takers_of_found(index, name, scratch);
                 }
                 (scratch.last.blocked, Some(scratch.last.number))
@@ -53,6 +54,29 @@ impl Table {
             Some(rule) => Outcome::Blocked(rule),
             None => Outcome::Taken(&scratch.takers, number),
         }
+    }
+
+    /// Those of the rules that were found that are asked at most: with `first_only`, those up to a route that is certain.
+    fn asked<'a>(&self, found: &'a [u32]) -> &'a [u32] {
+        if !self.entries.first_only {
+            return found;
+        }
+        let takes_all = |place: &u32| {
+            *place >= self.routes
+                && self.certain[*place as usize]
+                && self.plan_at(*place).place == *place
+        };
+        match found.iter().find(|place| takes_all(place)) {
+            Some(route) => {
+                let end = self.plan_at(*route).end;
+                &found[..found.partition_point(|place| *place < end)]
+            }
+            None => found,
+        }
+    }
+
+    fn plan_at(&self, place: u32) -> &Plan {
+        &self.plans[self.route_at[(place - self.routes) as usize] as usize]
     }
 
     /// Asks the rules that were found: `last` and the takers.
@@ -70,7 +94,7 @@ impl Table {
         last.hits.clone_from(&search.hits);
         let mut found = index.candidates(search);
         let is_certain = |place: &u32| self.certain[*place as usize];
-        last.table = if found.iter().all(is_certain) {
+        last.table = if self.asked(found).iter().all(is_certain) {
             self.id
         } else {
             0
