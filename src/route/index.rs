@@ -10,8 +10,10 @@ mod literal_table;
 mod scanner;
 mod trail;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::fast::RandomState;
 
 use super::literals::{Literal, Literals};
 use automaton::{Automaton, States};
@@ -75,7 +77,7 @@ impl Index {
     /// For rules by what each offers; and how each is found.
     pub fn new(rules: &[Clues]) -> (Index, Vec<FoundBy>) {
         static IDS: AtomicU64 = AtomicU64::new(1);
-        let mut shared: HashMap<&Literal, usize> = HashMap::new();
+        let mut shared: HashMap<&Literal, usize, RandomState> = HashMap::default();
         for choice in rules.iter().flat_map(|rule| &rule.literals) {
             choice
                 .any
@@ -83,7 +85,8 @@ impl Index {
                 .for_each(|literal| *shared.entry(literal).or_default() += 1);
         }
         let mut found_by = Vec::with_capacity(rules.len());
-        let mut places: BTreeMap<Literal, Vec<u32>> = BTreeMap::new();
+        let mut places: Vec<(Literal, Vec<u32>)> = Vec::new();
+        let mut numbers: HashMap<Literal, usize, RandomState> = HashMap::default();
         let (mut residual, mut total) = (Vec::new(), 0);
         for (place, rule) in rules.iter().enumerate() {
             // The fewest rules that share the literals; then the longest, then the first.
@@ -98,7 +101,12 @@ impl Index {
                     total += choice.any.len();
                     found_by.push(FoundBy::Choice(number));
                     for literal in &choice.any {
-                        let list = places.entry(cut(literal)).or_default();
+                        let literal = cut(literal);
+                        let number = *numbers.entry(literal).or_insert_with_key(|literal| {
+                            places.push((literal.clone(), Vec::new()));
+                            places.len() - 1
+                        });
+                        let list = &mut places[number].1;
                         if list.last() != Some(&(place as u32)) {
                             list.push(place as u32);
                         }

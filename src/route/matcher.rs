@@ -70,7 +70,8 @@ pub struct Matcher {
     /// The first bytes asked for, and which bytes of the word they are.
     head: u128,
     mask: u128,
-    more: Option<Box<Conditions>>,
+    /// Each new table has the same ones: to copy an expression takes long.
+    more: Option<Arc<Conditions>>,
 }
 
 /// What a comparison of the first sixteen bytes can't decide.
@@ -80,8 +81,8 @@ struct Conditions {
     not_prefix: Option<Vec<u8>>,
     sub: Option<Finder<'static>>,
     not_sub: Option<Finder<'static>>,
-    regex: Option<Regex>,
-    not_regex: Option<Regex>,
+    regex: Option<Arc<Regex>>,
+    not_regex: Option<Arc<Regex>>,
     /// What `regex` requires, once it was asked for: to find out takes long, and each new table asks.
     required: Arc<OnceLock<Vec<Literals>>>,
 }
@@ -173,7 +174,7 @@ impl Matcher {
         Ok(Matcher {
             head: head(prefix),
             mask,
-            more: needed.then(|| Box::new(conditions)),
+            more: needed.then(|| Arc::new(conditions)),
         })
     }
 
@@ -233,6 +234,7 @@ impl Matcher {
             (rest.head, rest.mask) = (0, 0);
         }
         if let Some(conditions) = &mut rest.more {
+            let conditions = Arc::make_mut(conditions);
             match clue {
                 Clue::Prefix => conditions.prefix = None,
                 Clue::Sub => conditions.sub = None,
@@ -283,12 +285,12 @@ impl Matcher {
     }
 }
 
-fn compile(key: &'static str, expression: &str) -> Result<Option<Regex>, BadPattern> {
+fn compile(key: &'static str, expression: &str) -> Result<Option<Arc<Regex>>, BadPattern> {
     if expression.is_empty() {
         return Ok(None);
     }
     match Regex::new(expression) {
-        Ok(regex) => Ok(Some(regex)),
+        Ok(regex) => Ok(Some(Arc::new(regex))),
         Err(source) => Err(BadPattern {
             key,
             expression: expression.to_owned(),

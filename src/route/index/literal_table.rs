@@ -4,7 +4,8 @@ use super::filter::Filter;
 
 /// Literals are cut to this size: what is behind it the rule's own conditions look at.
 pub const LONGEST: usize = 32;
-const WORD: usize = size_of::<u64>();
+/// Bytes that are looked at together.
+pub const WORD: usize = size_of::<u64>();
 const WORDS: usize = LONGEST / WORD;
 
 /// A literal as words, zeros behind it, and who is found by it.
@@ -264,7 +265,7 @@ fn end(hash: u64, word: u64, size: usize) -> u64 {
 
 /// Eight bytes of the text, zeros where it has ended.
 #[inline]
-fn word(text: &[u8], at: usize) -> u64 {
+pub fn word(text: &[u8], at: usize) -> u64 {
     if let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk()) {
         return u64::from_le_bytes(*bytes);
     }

@@ -3,12 +3,16 @@
 //! An agent sends the metrics of one host in a row, so of a name that was never seen the first half mostly was, just now.
 //! What was found by looking at that half alone holds for it, too.
 
+use super::literal_table::{WORD, word};
+
 /// Of the last search: the name, and what was found where. See the module's text.
 #[derive(Debug, Clone, Default)]
 pub struct Trail {
     /// Of which index; zero: of none.
     index: u64,
-    name: Vec<u8>,
+    /// Eight bytes each, zeros behind its end; what is behind that is of longer names before.
+    name: Vec<u64>,
+    size: usize,
     /// The places that its prefixes were found for.
     pub prefixes: Vec<u32>,
     pub short: Finds,
@@ -50,9 +54,22 @@ impl Trail {
                 ..Trail::default()
             };
         }
-        let alike = alike(&self.name, name);
-        self.name.truncate(alike);
-        self.name.extend_from_slice(&name[alike..]);
+        let words = name.len().div_ceil(WORD);
+        if self.name.len() < words {
+            self.name.resize(words, 0);
+        }
+        // Compared and kept in one go: to call for a copy of these few bytes would take longer.
+        let mut alike = usize::MAX;
+        for (at, kept) in self.name[..words].iter_mut().enumerate() {
+            let word = word(name, at * WORD);
+            let differ = *kept ^ word;
+            if differ != 0 && alike == usize::MAX {
+                alike = at * WORD + differ.trailing_zeros() as usize / 8;
+            }
+            *kept = word;
+        }
+        let alike = alike.min(self.size).min(name.len());
+        self.size = name.len();
         alike
     }
 }
@@ -83,29 +100,6 @@ impl Finds {
     }
 }
 
-/// How many bytes two texts have in common at their beginning.
-#[inline]
-fn alike(a: &[u8], b: &[u8]) -> usize {
-    const WORD: usize = size_of::<u64>();
-    let size = a.len().min(b.len());
-    let mut at = 0;
-    while let (Some(a), Some(b)) = (word(a, at), word(b, at)) {
-        let differ = a ^ b;
-        if differ != 0 {
-            return at + differ.trailing_zeros() as usize / 8;
-        }
-        at += WORD;
-    }
-    let rest = a[at..size].iter().zip(&b[at..size]);
-    at + rest.take_while(|(a, b)| a == b).count()
-}
-
-#[inline]
-fn word(text: &[u8], at: usize) -> Option<u64> {
-    let bytes = text.get(at..)?.first_chunk()?;
-    Some(u64::from_le_bytes(*bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,10 +107,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_alike(both in "[ab]{0,40}", a in "[ab]{0,12}", b in "[ab]{0,12}") {
-            let (a, b) = (both.clone() + &a, both + &b);
-            let expected = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
-            prop_assert_eq!(alike(a.as_bytes(), b.as_bytes()), expected);
+        fn what_is_alike(names in proptest::collection::vec(("[ab]{0,2}", "[ab]{0,30}"), 1..8)) {
+            let both = "servers.web.cpu.total.user";
+            let mut trail = Trail::default();
+            let mut before = String::new();
+            for (more, end) in names {
+                let name = both.repeat(more.len()) + &end;
+                let expected = before.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
+                prop_assert_eq!(trail.turn(1, name.as_bytes()), expected);
+                before = name;
+            }
         }
     }
 }
