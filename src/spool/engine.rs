@@ -69,6 +69,8 @@ pub(super) struct Engine {
     told: bool,
     /// What was found in the file that was open: it has to be moved aside.
     damage: Option<String>,
+    /// The file that is open was begun anew, and the table isn't in it yet.
+    anew: bool,
     /// How many databases were opened.
     opened: u64,
     /// The thread that has the log copied.
@@ -111,6 +113,7 @@ impl Engine {
             complained: None,
             told: false,
             damage: None,
+            anew: false,
             opened: 0,
             checkpoints: None,
             pressed_at: now,
@@ -215,11 +218,16 @@ impl Engine {
                     "the database was damaged or is no database of ours: it was moved aside, a new one is begun"
                 );
                 self.shared.health().moved_aside = Some(to);
+                self.anew = true;
             }
             self.store = Some(opened.store);
             self.synced = false;
             self.opened += 1;
             self.shared.opened.store(self.opened, Ordering::SeqCst);
+        }
+        if self.anew {
+            self.write_table()?;
+            self.anew = false;
         }
         if !self.synced {
             self.accounts
