@@ -207,8 +207,11 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
 /// Baton begins with what there is.
 fn kept(config: &Config, origin: Origin) -> Result<amend::Kept, Refusal> {
     let deadline = Instant::now() + LOCKED;
+    let mut damaged = false;
     loop {
         match amend::read(config) {
+            // It is being begun anew: that has a number as soon as all is in it.
+            Ok((_, 0)) if damaged && Instant::now() < deadline => std::thread::sleep(LOOK),
             Ok(kept) => return Ok(kept),
             Err(newer @ StoreError::Newer { .. }) => {
                 return Err(Refusal {
@@ -221,6 +224,7 @@ fn kept(config: &Config, origin: Origin) -> Result<amend::Kept, Refusal> {
             Err(StoreError::Damaged(_))
                 if origin == Origin::Reload && Instant::now() < deadline =>
             {
+                damaged = true;
                 std::thread::sleep(LOOK);
             }
             Err(error) if origin == Origin::Reload && !matches!(error, StoreError::Damaged(_)) => {

@@ -1,6 +1,7 @@
 //! A database that was damaged is begun anew: what was changed about the table of rules is in memory still.
 
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,10 +26,22 @@ impl Spool {
 }
 
 impl Engine {
-    /// Writes it. Changes are numbered on from the time: the file that is gone may have had any number below.
+    /// The file that was there lies elsewhere now.
+    pub(super) fn begun_anew(&mut self, to: PathBuf, damage: Option<String>) {
+        tracing::error!(
+            path = %self.plan.settings.path.display(), moved_to = %to.display(), damage,
+            "the database was damaged or is no database of ours: it was moved aside, a new one is begun"
+        );
+        self.shared.health().moved_aside = Some(to);
+        self.anew = true;
+    }
+
+    /// Writes it, unless that is done. Changes are numbered on from the time: the file that is gone may have had any number below.
     pub(super) fn write_table(&mut self) -> Result<(), Trouble> {
         let keeper = self.shared.table.get().and_then(Weak::upgrade);
-        let Some(keeper) = keeper else { return Ok(()) };
+        let Some(keeper) = keeper.filter(|_| self.anew) else {
+            return Ok(());
+        };
         let (entries, last) = keeper.table();
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default();
@@ -46,6 +59,7 @@ impl Engine {
             outcome: "in force",
         })?;
         change.commit()?;
+        self.anew = false;
         tracing::info!(
             entries = entries.len(),
             "what was changed at run time is in the new database"

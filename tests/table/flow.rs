@@ -61,15 +61,16 @@ fn lines(prefix: &str, from: u64, to: u64) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Sends without a pause until it is told to end, in pieces that no batch ends with. Tells how many lines.
+/// Sends until it is told to end, some 100,000 lines/s. Tells how many lines.
 fn send_until(relay: &Relay, end: Arc<AtomicBool>) -> JoinHandle<u64> {
     let mut stream = relay.connect();
     std::thread::spawn(move || {
         let mut sent = 0;
         while !end.load(Ordering::SeqCst) {
-            let text = numbered("a.", sent, sent + 500);
+            let text = numbered("a.", sent, sent + 200);
             stream.write_all(text.as_bytes()).unwrap();
-            sent += 500;
+            sent += 200;
+            std::thread::sleep(Duration::from_millis(2));
         }
         sent
     })
@@ -107,7 +108,6 @@ destinations = ["file:right id=right full=block"]
     relay.wait("the first lines", |s| s.total("in") > Some(0));
     let flips = 60;
     for flip in 0..flips {
-        let before = relay.status().total("in");
         let path = "/api/v1/routes/left";
         match flip % 4 {
             0 => done(http, "PATCH", path, &json!({"prefix": "none."})),
@@ -135,7 +135,8 @@ destinations = ["file:right id=right full=block"]
         };
         relay.send(format!("a.mark{flip} {flip} 1790000001\n"));
         // Lines flow while the table has this version.
-        relay.wait("more lines", |s| s.total("in") > before);
+        let now = relay.status().total("in");
+        relay.wait("more lines", |s| s.total("in") > now);
     }
     end.store(true, Ordering::SeqCst);
     let sent = sender.join().unwrap();

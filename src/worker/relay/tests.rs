@@ -85,7 +85,7 @@ async fn a_connection_whose_slot_has_another_owner_by_now_is_closed_and_released
 fn with_leaving(said: &[(&str, Backlog)]) -> (Arc<Relay>, Link) {
     let mut offered = Offered::default();
     for (id, how) in said {
-        let text = format!("127.0.0.1:1 id={id} full=drop queue=64KiB");
+        let text = format!("127.0.0.1:1 id={id} full=drop queue=1MiB");
         let spec = spec::Destination::parse(&text, "route").unwrap();
         let size = assemble::ring_size(spec.queue);
         let memory = sys::memfd("queue", crate::queue::memory_for(size)).unwrap();
