@@ -4,39 +4,34 @@
 //! or changed in full, or that one of the file was removed. An entry wins over the file until it is dropped. A [`Change`]
 //! becomes [rows](Row), the entries that it sets or drops; put back as they were, they undo it.
 //!
-//! **Order.** Each rule of a kind has a position. Those of the file lie a [`STEP`] apart, from one step on; what is added
-//! behind all lies behind whatever the file will have, at [`BEHIND`]; what is put between two lies in their middle.
+//! **Order.** Each rule of a kind has a position. Those of the file lie a [`STEP`] apart, from one step on, and what was only
+//! edited lies where the file has it; what is added behind all lies behind whatever the file will have, at [`BEHIND`]; what
+//! is put between two lies in their middle.
+//!
+//! **Volatile** changes are entries that the database doesn't get. They lie over what it has of the same rule, and a change
+//! that is written doesn't build on them.
 
 mod change;
 mod draft;
+mod entry;
+mod finish;
+mod place;
 mod preview;
 mod row;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::config::{Config, Rule, RuleKind};
 
 pub use change::{Amended, Backlog, Change, Difference, Form, Place, Preview, Refused};
+pub use entry::{Entry, Spot};
 pub use row::{Row, rows_from_json, rows_to_json};
 
 /// Between the positions of two neighbours of the file.
 pub const STEP: i64 = 1 << 20;
 /// Behind all that a file can have.
 pub const BEHIND: i64 = 1 << 50;
-
-/// What was changed about a rule at run time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its place among those of its kind.
-    pub position: i64,
-    /// The rule as it is now, as TOML; `None`: it was removed.
-    pub spec: Option<String>,
-    /// It isn't in the database, and ends with this worker.
-    pub volatile: bool,
-    /// When, in milliseconds since 1970.
-    pub changed_at_ms: u64,
-}
 
 /// Where a rule in force comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -66,8 +61,8 @@ impl Origin {
 pub struct Placed {
     /// What it is known by.
     pub key: String,
-    /// Its place among those of its kind.
-    pub position: i64,
+    /// Where it is among those of its kind.
+    pub spot: Spot,
     /// Where it comes from.
     pub origin: Origin,
     /// It ends with this worker.
@@ -114,12 +109,15 @@ impl Document {
         let mut own: Vec<Placed> = Vec::new();
         for rule in file.rules_of_table() {
             let position = match own.last() {
-                Some(last) if last.rule.kind() == rule.kind() => last.position + STEP,
+                Some(last) if last.rule.kind() == rule.kind() => last.spot.position + STEP,
                 _ => STEP,
             };
             own.push(Placed {
                 key: rule.key(),
-                position,
+                spot: Spot {
+                    position,
+                    of_file: true,
+                },
                 origin: Origin::File,
                 volatile: false,
                 rule: Arc::new(rule),
@@ -201,27 +199,18 @@ impl Document {
     fn lay(&mut self, known: &BTreeMap<(RuleKind, String), Arc<Rule>>) {
         let folder = self.file.path.parent().unwrap_or(std::path::Path::new("/"));
         let (mut placed, mut left_out) = (Vec::with_capacity(self.own.len()), Vec::new());
-        let of_file: std::collections::HashSet<(RuleKind, &str)> = self
-            .own
-            .iter()
-            .map(|own| (own.rule.kind(), &own.key[..]))
-            .collect();
+        let mut of_file: HashMap<(RuleKind, &str), Spot> = HashMap::new();
+        // Which route has a destination of this id.
+        let mut claimed: HashMap<String, String> = HashMap::new();
         for own in &*self.own {
-            if !self
-                .entries
-                .contains_key(&(own.rule.kind(), own.key.clone()))
-            {
-                placed.push(own.clone());
+            let name = (own.rule.kind(), &own.key[..]);
+            of_file.entry(name).or_insert(own.spot);
+            if self.entries.contains_key(&(name.0, own.key.clone())) {
+                continue;
             }
+            claim(&mut claimed, own);
+            placed.push(own.clone());
         }
-        let mut file_routes: Vec<&crate::spec::Route> = Vec::new();
-        let kept = placed.clone();
-        for own in &kept {
-            if let Rule::Route(route) = &*own.rule {
-                file_routes.push(route);
-            }
-        }
-        let mut claimed = claims(&file_routes);
         for ((kind, key), entry) in &self.entries {
             let Some(spec) = &entry.spec else { continue };
             let mut leave_out = |reason: String| {
@@ -242,37 +231,44 @@ impl Document {
                     }
                 },
             };
-            if let Rule::Route(route) = &*rule {
-                if let Some(twice) = route.destinations.iter().find(|d| claimed.contains(&d.id)) {
-                    leave_out(format!("another route has a destination {}", twice.id));
-                    continue;
-                }
-                claimed.extend(route.destinations.iter().map(|d| d.id.clone()));
-            }
-            placed.push(Placed {
+            let of_file = of_file.get(&(*kind, &key[..]));
+            let one = Placed {
                 key: key.clone(),
-                position: entry.position,
-                origin: match of_file.contains(&(*kind, &key[..])) {
-                    true => Origin::Changed,
-                    false => Origin::Added,
+                spot: match of_file {
+                    Some(own) if entry.spot.of_file => *own,
+                    _ => Spot::chosen(entry.spot.position),
+                },
+                origin: match of_file {
+                    Some(_) => Origin::Changed,
+                    None => Origin::Added,
                 },
                 volatile: entry.volatile,
                 rule,
-            });
+            };
+            if let Rule::Route(route) = &*one.rule
+                && let Some((id, other)) = route
+                    .destinations
+                    .iter()
+                    .find_map(|d| claimed.get_key_value(&d.id))
+            {
+                leave_out(format!("another route, {other}, has a destination {id}"));
+                continue;
+            }
+            claim(&mut claimed, &one);
+            placed.push(one);
         }
-        placed.sort_by(|a, b| {
-            let place = |placed: &Placed| (placed.rule.kind(), placed.position);
-            place(a).cmp(&place(b))
-        });
+        placed.sort_by_key(|placed| (placed.rule.kind(), placed.spot.order()));
         self.placed = placed;
         self.left_out = left_out;
     }
 }
 
-/// The ids of all destinations.
-fn claims(routes: &[&crate::spec::Route]) -> std::collections::HashSet<String> {
-    let destinations = routes.iter().flat_map(|route| &route.destinations);
-    destinations.map(|one| one.id.clone()).collect()
+/// Notes whose the ids of its destinations are, if it is a route.
+fn claim(claimed: &mut HashMap<String, String>, placed: &Placed) {
+    if let Rule::Route(route) = &*placed.rule {
+        let ids = route.destinations.iter().map(|one| one.id.clone());
+        claimed.extend(ids.map(|id| (id, placed.key.clone())));
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@
 //! power fails; those rows count as being in the ring.
 
 mod account;
+mod anew;
 mod engine;
 mod errand;
 mod front;
@@ -30,7 +31,7 @@ mod tend;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
@@ -40,8 +41,9 @@ use crate::destination::Destination;
 use crate::gate::Gate;
 use crate::state::{Settings, Total};
 
+pub use anew::Keeps;
 use errand::Pending;
-pub use errand::{Amendment, Done, Errand, Kept, RESTART, Reply};
+pub use errand::{Amendment, Done, Errand, Kept, RESTART, Reply, within};
 pub use hand::Hand;
 
 /// What the spool of a worker needs.
@@ -98,6 +100,8 @@ struct Shared {
     destinations: Mutex<Option<Vec<Arc<Destination>>>>,
     errands: Mutex<VecDeque<Pending>>,
     health: Mutex<Health>,
+    /// Who has the table of rules.
+    table: OnceLock<Weak<dyn Keeps>>,
     /// Probation is over: the schema may be brought up to date.
     settled: AtomicBool,
     /// This worker is frozen: no transaction begins.
@@ -144,6 +148,7 @@ impl Spool {
                 path: plan.settings.path.clone(),
                 ..Health::default()
             }),
+            table: OnceLock::new(),
             settled: AtomicBool::new(false),
             frozen: AtomicBool::new(true),
             freezes: AtomicU64::new(0),

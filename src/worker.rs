@@ -42,6 +42,9 @@ const MAX_CONFIG: u64 = 64 << 20;
 /// How long a start waits for a database that another process locks.
 const LOCKED: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether a damaged one was begun anew.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Runs a worker, which was started by a supervisor with its control socket as descriptor 3.
 /// Returns the exit status.
 pub fn run(version: &str) -> i32 {
@@ -204,8 +207,11 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
 /// Baton begins with what there is.
 fn kept(config: &Config, origin: Origin) -> Result<amend::Kept, Refusal> {
     let deadline = Instant::now() + LOCKED;
+    let mut damaged = false;
     loop {
         match amend::read(config) {
+            // It is being begun anew: that has a number as soon as all is in it.
+            Ok((_, 0)) if damaged && Instant::now() < deadline => std::thread::sleep(LOOK),
             Ok(kept) => return Ok(kept),
             Err(newer @ StoreError::Newer { .. }) => {
                 return Err(Refusal {
@@ -214,7 +220,13 @@ fn kept(config: &Config, origin: Origin) -> Result<amend::Kept, Refusal> {
                 });
             }
             Err(StoreError::Busy) if Instant::now() < deadline => {}
-            // A damaged one will be moved aside: there is nothing to wait for.
+            // The worker that serves moves it aside, and writes anew what it has.
+            Err(StoreError::Damaged(_))
+                if origin == Origin::Reload && Instant::now() < deadline =>
+            {
+                damaged = true;
+                std::thread::sleep(LOOK);
+            }
             Err(error) if origin == Origin::Reload && !matches!(error, StoreError::Damaged(_)) => {
                 let reason = format!("what was changed at run time can't be read: {error}");
                 return Err(Refusal { reason, status: 1 });

@@ -1,5 +1,8 @@
 //! The database of the spool, hurt in every way while the relay works: it never stops, and every line is counted.
 
+#[path = "table/api.rs"]
+#[expect(dead_code, reason = "each of the test programs uses a part of it")]
+mod api;
 #[path = "store_faults/damage.rs"]
 mod damage;
 #[path = "store_faults/disk.rs"]

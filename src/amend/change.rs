@@ -204,6 +204,13 @@ pub enum Refused {
         /// So.
         key: String,
     },
+    /// It was changed until the next restart only, and this change is to be written.
+    Volatile {
+        /// Which kind.
+        kind: RuleKind,
+        /// Which rule.
+        key: String,
+    },
     /// The rule is wrong.
     Bad(Vec<Problem>),
     /// It is so already.
@@ -226,6 +233,11 @@ impl fmt::Display for Refused {
                 those(destination, known)
             ),
             Refused::Exists { kind, key } => write!(f, "there is a {} {key:?} already", kind.one()),
+            Refused::Volatile { kind, key } => write!(
+                f,
+                "{} {key} was changed until the next restart only: make this change volatile, too, or reset it first",
+                kind.one()
+            ),
             Refused::Bad(problems) => {
                 for (at, problem) in problems.iter().enumerate() {
                     let gap = if at == 0 { "" } else { "; " };

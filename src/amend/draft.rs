@@ -1,11 +1,10 @@
 //! From a change to the entries that it sets and drops.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::change::{Amended, Change, Form, Place, Refused};
-use super::preview::differences;
-use super::{BEHIND, Document, Entry, Placed, Row, STEP};
+use super::change::{Amended, Change, Form, Refused};
+use super::{BEHIND, Document, Entry, Placed, Row, Spot};
 use crate::config::{Problem, Rule, RuleKind};
 use crate::spec::{Destination, Route, Word, quoted, split};
 
@@ -29,13 +28,13 @@ impl Document {
 }
 
 /// A change in the making.
-struct Draft<'d> {
-    document: &'d Document,
-    rows: Vec<Row>,
+pub(super) struct Draft<'d> {
+    pub document: &'d Document,
+    pub rows: Vec<Row>,
     /// Of the rows that set one: the rule.
-    rules: BTreeMap<(RuleKind, String), Arc<Rule>>,
-    warnings: Vec<String>,
-    volatile: bool,
+    pub rules: BTreeMap<(RuleKind, String), Arc<Rule>>,
+    pub warnings: Vec<String>,
+    pub volatile: bool,
     now_ms: u64,
 }
 
@@ -44,8 +43,8 @@ impl Draft<'_> {
         match change {
             Change::Add { kind, rule, place } => {
                 let rule = self.read(*kind, rule)?;
-                let position = self.position(*kind, place, None)?;
-                self.put(rule, position)
+                let spot = self.spot(*kind, place, None)?;
+                self.put(rule, spot)
             }
             Change::Replace { kind, key, rule } => {
                 let rule = self.read(*kind, rule)?;
@@ -69,11 +68,9 @@ impl Draft<'_> {
                 Ok(())
             }
             Change::Move { kind, key, place } => {
-                let placed = self.known(*kind, key)?;
-                let rule = placed.rule.clone();
-                let position = self.position(*kind, place, Some(key))?;
-                self.set(key.clone(), rule, position);
-                Ok(())
+                let rule = self.known(*kind, key)?.rule.clone();
+                let spot = self.spot(*kind, place, Some(key))?;
+                self.set(key.clone(), rule, spot)
             }
             Change::AddDestination { route, destination } => {
                 self.edit_route(route, |route, texts| {
@@ -99,27 +96,11 @@ impl Draft<'_> {
                 })
             }
             Change::Reset { kind, key } => self.reset(*kind, key.as_deref()),
-            Change::Restore { rows } => {
-                for row in rows {
-                    let entry = row.entry.clone().map(|entry| Entry {
-                        volatile: self.volatile,
-                        changed_at_ms: self.now_ms,
-                        ..entry
-                    });
-                    if let Some(spec) = entry.as_ref().and_then(|entry| entry.spec.as_ref()) {
-                        self.read(row.kind, &Form::Toml(spec.clone()))?;
-                    }
-                    self.rows.push(Row {
-                        entry,
-                        ..row.clone()
-                    });
-                }
-                Ok(())
-            }
+            Change::Restore { rows } => rows.iter().try_for_each(|row| self.restore(row)),
         }
     }
 
-    fn known(&self, kind: RuleKind, key: &str) -> Result<&Placed, Refused> {
+    pub(super) fn known(&self, kind: RuleKind, key: &str) -> Result<&Placed, Refused> {
         self.document
             .find(kind, key)
             .ok_or_else(|| Refused::Unknown {
@@ -146,55 +127,108 @@ impl Draft<'_> {
     }
 
     /// A rule that is new.
-    fn put(&mut self, rule: Rule, position: i64) -> Result<(), Refused> {
+    fn put(&mut self, rule: Rule, spot: Spot) -> Result<(), Refused> {
         let (kind, key) = (rule.kind(), rule.key());
         if self.document.find(kind, &key).is_some() {
             return Err(Refused::Exists { kind, key });
         }
-        self.set(key, Arc::new(rule), position);
-        Ok(())
+        self.set(key, Arc::new(rule), spot)
     }
 
     /// A rule in the place of another.
     fn swap(&mut self, kind: RuleKind, key: &str, rule: Rule) -> Result<(), Refused> {
-        let position = self.known(kind, key)?.position;
+        let spot = self.known(kind, key)?.spot;
         if rule.key() == key {
-            self.set(key.to_owned(), Arc::new(rule), position);
-            return Ok(());
+            return self.set(key.to_owned(), Arc::new(rule), spot);
         }
+        self.lasts(kind, key)?;
         self.remove(kind, key);
-        self.put(rule, position)
+        self.put(rule, Spot::chosen(spot.position))
     }
 
-    fn set(&mut self, key: String, rule: Arc<Rule>, position: i64) {
+    fn set(&mut self, key: String, rule: Arc<Rule>, spot: Spot) -> Result<(), Refused> {
         let kind = rule.kind();
+        self.lasts(kind, &key)?;
+        let entry = self.entry(kind, &key, spot, Some(rule.to_toml()));
         self.rows.push(Row {
             kind,
             key: key.clone(),
-            entry: Some(Entry {
-                position,
-                spec: Some(rule.to_toml()),
-                volatile: self.volatile,
-                changed_at_ms: self.now_ms,
-            }),
+            entry: Some(entry),
         });
         self.rules.insert((kind, key), rule);
+        Ok(())
+    }
+
+    /// What is to be written can't build on what isn't.
+    fn lasts(&self, kind: RuleKind, key: &str) -> Result<(), Refused> {
+        let there = self.document.entries.get(&(kind, key.to_owned()));
+        match there {
+            Some(entry) if entry.volatile && !self.volatile => Err(Refused::Volatile {
+                kind,
+                key: key.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// An entry of this change.
+    fn entry(&self, kind: RuleKind, key: &str, spot: Spot, spec: Option<String>) -> Entry {
+        let beneath = self.volatile.then(|| self.lasting(kind, key)).flatten();
+        Entry {
+            spot,
+            spec,
+            volatile: self.volatile,
+            beneath: beneath.map(|entry| Box::new(entry.clone())),
+            changed_at_ms: self.now_ms,
+        }
+    }
+
+    /// What the database has of a rule.
+    fn lasting(&self, kind: RuleKind, key: &str) -> Option<&Entry> {
+        let there = self.document.entries.get(&(kind, key.to_owned()));
+        there.and_then(Entry::lasting)
     }
 
     fn remove(&mut self, kind: RuleKind, key: &str) {
-        let of_file = self.document.in_file(kind, key);
+        let of_file = self.document.in_file(kind, key).map(|own| own.spot);
         // What comes back after a restart has to be hidden until then.
-        let entry = (of_file.is_some() || self.volatile).then(|| Entry {
-            position: of_file.map_or(BEHIND, |own| own.position),
-            spec: None,
-            volatile: self.volatile,
-            changed_at_ms: self.now_ms,
-        });
+        let comes_back = self.volatile && self.lasting(kind, key).is_some();
+        let spot = of_file.unwrap_or(Spot::chosen(BEHIND));
+        let hides = of_file.is_some() || comes_back;
         self.rows.push(Row {
             kind,
             key: key.to_owned(),
-            entry,
+            entry: hides.then(|| self.entry(kind, key, spot, None)),
         });
+    }
+
+    /// A rule is as the file has it.
+    fn forget(&self, kind: RuleKind, key: &str) -> Option<Entry> {
+        if !self.volatile || self.lasting(kind, key).is_none() {
+            return None;
+        }
+        let own = self.document.in_file(kind, key);
+        let spot = own.map_or(Spot::chosen(BEHIND), |own| own.spot);
+        let spec = own.map(|own| own.rule.to_toml());
+        Some(self.entry(kind, key, spot, spec))
+    }
+
+    /// An entry becomes what it was before a change.
+    fn restore(&mut self, row: &Row) -> Result<(), Refused> {
+        let (kind, key) = (row.kind, row.key.clone());
+        let entry = match &row.entry {
+            Some(was) if self.volatile => Some(self.entry(kind, &key, was.spot, was.spec.clone())),
+            Some(was) => Some(was.clone().at(self.now_ms)),
+            None => self.forget(kind, &key),
+        };
+        if !entry.as_ref().is_some_and(|entry| entry.volatile) {
+            self.lasts(kind, &key)?;
+        }
+        if let Some(spec) = entry.as_ref().and_then(|entry| entry.spec.as_ref()) {
+            self.read(kind, &Form::Toml(spec.clone()))?;
+        }
+        self.rows.push(Row { kind, key, entry });
+        Ok(())
     }
 
     fn edit_route(
@@ -215,16 +249,19 @@ impl Draft<'_> {
         self.swap(RuleKind::Route, key, rule)
     }
 
+    /// What was changed is forgotten; by a change that isn't written first what wasn't either.
     fn reset(&mut self, kind: Option<RuleKind>, key: Option<&str>) -> Result<(), Refused> {
-        let names = self.document.entries.keys();
-        let meant = names.filter(|(own, name)| {
+        let meant = self.document.entries.iter().filter(|((own, name), _)| {
             kind.is_none_or(|kind| kind == *own) && key.is_none_or(|key| key == name)
         });
         let rows: Vec<Row> = meant
-            .map(|(kind, key)| Row {
+            .map(|((kind, key), entry)| Row {
                 kind: *kind,
                 key: key.clone(),
-                entry: None,
+                entry: match self.volatile && entry.volatile {
+                    true => entry.lasting().cloned(),
+                    false => self.forget(*kind, key),
+                },
             })
             .collect();
         if let (Some(kind), Some(key), true) = (kind, key, rows.is_empty()) {
@@ -232,131 +269,6 @@ impl Draft<'_> {
         }
         self.rows.extend(rows);
         Ok(())
-    }
-
-    /// The position of a place, which the rule `own` of this kind is to get.
-    fn position(
-        &mut self,
-        kind: RuleKind,
-        place: &Place,
-        own: Option<&str>,
-    ) -> Result<i64, Refused> {
-        let others = |draft: &Self| -> Vec<(String, i64)> {
-            let of_kind = draft.document.of_kind(kind);
-            let others = of_kind.filter(|placed| Some(&placed.key[..]) != own);
-            others.map(|p| (p.key.clone(), p.position)).collect()
-        };
-        let all = others(self);
-        let at = match place {
-            Place::First => 0,
-            Place::Last => all.len(),
-            Place::Before(key) | Place::After(key) => {
-                self.known(kind, key)?;
-                // Before or behind itself: where it is.
-                let at = all.iter().position(|(other, _)| other == key);
-                let Some(at) = at else {
-                    return Ok(self.known(kind, key)?.position);
-                };
-                at + usize::from(matches!(place, Place::After(_)))
-            }
-        };
-        let before = at.checked_sub(1).map(|at| all[at].1);
-        let behind = all.get(at).map(|other| other.1);
-        Ok(match (before, behind) {
-            (_, None) => before.map_or(BEHIND, |before| (before + STEP).max(BEHIND)),
-            (None, Some(behind)) => behind - STEP,
-            (Some(before), Some(behind)) if behind - before > 1 => before + (behind - before) / 2,
-            // No number is left between them: all get new ones.
-            (Some(_), Some(_)) => {
-                for (number, (key, _)) in (0..).zip(&all) {
-                    let rule = self.known(kind, key)?.rule.clone();
-                    let behind_it = if number < at as i64 { 0 } else { STEP };
-                    self.set(key.clone(), rule, BEHIND + number * STEP + behind_it);
-                }
-                BEHIND + at as i64 * STEP
-            }
-        })
-    }
-
-    fn finish(self, restores: bool) -> Result<Amended, Refused> {
-        let Draft {
-            document,
-            rows,
-            rules,
-            mut warnings,
-            ..
-        } = self;
-        let mut entries = document.entries.clone();
-        let mut undo = Vec::new();
-        for row in &rows {
-            let name = (row.kind, row.key.clone());
-            let before = match &row.entry {
-                Some(entry) => entries.insert(name, entry.clone()),
-                None => entries.remove(&name),
-            };
-            undo.push(Row {
-                entry: before,
-                ..row.clone()
-            });
-        }
-        undo.reverse();
-        let mut known: BTreeMap<(RuleKind, String), Arc<Rule>> = document
-            .placed
-            .iter()
-            .map(|p| ((p.rule.kind(), p.key.clone()), p.rule.clone()))
-            .collect();
-        // What isn't set by this change is what it was, unless its entry goes or comes back.
-        for row in &rows {
-            known.remove(&(row.kind, row.key.clone()));
-        }
-        known.extend(rules);
-        let mut after = Document {
-            entries,
-            ..document.clone()
-        };
-        after.lay(&known);
-        let touched: HashSet<(RuleKind, &str)> =
-            rows.iter().map(|row| (row.kind, &row.key[..])).collect();
-        let mut problems = Vec::new();
-        for placed in &after.placed {
-            let Rule::Route(route) = &*placed.rule else {
-                continue;
-            };
-            if touched.contains(&(RuleKind::Route, &placed.key[..])) {
-                let others = after.placed.iter().filter_map(|other| match &*other.rule {
-                    Rule::Route(other) => Some(&**other),
-                    _ => None,
-                });
-                problems.extend(after.file.conflicts(route, others));
-                warnings.extend(after.file.circles(route));
-            }
-        }
-        let mut left = after.left_out.iter();
-        if let Some(left) = left.find(|left| touched.contains(&(left.kind, &left.key[..]))) {
-            problems.push(Problem {
-                line: None,
-                column: None,
-                key: format!("{} {}", left.kind, left.key),
-                message: left.reason.clone(),
-            });
-        }
-        if !problems.is_empty() {
-            return Err(Refused::Bad(problems));
-        }
-        let mut preview = differences(document, &after, &touched);
-        // To forget an entry that says what the file says is a change, to make one isn't.
-        let sets = !restores && rows.iter().any(|row| row.entry.is_some());
-        let same = rows.iter().zip(undo.iter().rev()).all(same);
-        if preview.differences.is_empty() && (same || sets) {
-            return Err(Refused::Nothing);
-        }
-        preview.warnings = warnings;
-        Ok(Amended {
-            document: after,
-            rows,
-            undo,
-            preview,
-        })
     }
 }
 
@@ -421,13 +333,4 @@ fn edited(
         text.push_str(&format!(" {key}={}", quoted(&value)));
     }
     Ok(text)
-}
-
-/// Whether a row leaves everything as it is.
-fn same((now, was): (&Row, &Row)) -> bool {
-    let parts = |row: &Row| {
-        let entry = row.entry.as_ref();
-        entry.map(|entry| (entry.position, entry.spec.clone(), entry.volatile))
-    };
-    parts(now) == parts(was)
 }

@@ -1,10 +1,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+
+mod ids;
+mod places;
+mod properties;
+mod volatile;
 
 const FILE: &str = r#"
 blocklist = ["prefix junk.", "regex ^tmp"]
@@ -32,8 +36,11 @@ destinations = ["file:/tmp/three"]
 "#;
 
 fn document() -> Document {
-    let config = Config::compile(Path::new("/etc/baton.toml"), FILE.as_bytes()).unwrap();
-    Document::new(config, BTreeMap::new())
+    Document::new(file(FILE), BTreeMap::new())
+}
+
+fn file(text: &str) -> Config {
+    Config::compile(Path::new("/etc/baton.toml"), text.as_bytes()).unwrap()
 }
 
 fn order(document: &Document, kind: RuleKind) -> String {
@@ -59,6 +66,26 @@ fn add(key: &str, place: Place) -> Change {
     }
 }
 
+fn edit(key: &str, patch: serde_json::Value) -> Change {
+    Change::Edit {
+        kind: RuleKind::Route,
+        key: key.to_owned(),
+        patch: patch.as_object().unwrap().clone(),
+    }
+}
+
+fn reset(key: &str) -> Change {
+    Change::Reset {
+        kind: Some(RuleKind::Route),
+        key: Some(key.to_owned()),
+    }
+}
+
+fn undo(amended: &Amended) -> Change {
+    let rows = rows_from_json(&rows_to_json(&amended.undo)).unwrap();
+    Change::Restore { rows }
+}
+
 fn remove(key: &str) -> Change {
     Change::Remove {
         kind: RuleKind::Route,
@@ -72,7 +99,7 @@ fn meaning(document: &Document) -> String {
     let rules: Vec<String> = document
         .rules()
         .iter()
-        .map(|p| format!("{:?} {} {}", p.origin, p.position, p.rule.to_toml()))
+        .map(|p| format!("{:?} {} {}", p.origin, p.spot.position, p.rule.to_toml()))
         .collect();
     format!("{rules:#?} {:?}", config.routes)
 }
@@ -98,54 +125,6 @@ fn every_rule_reads_back_from_both_forms() {
 }
 
 #[test]
-fn places() {
-    let document = document();
-    assert_eq!(order(&document, RuleKind::Route), "one two three");
-    for (place, expected) in [
-        (Place::Last, "one two three new"),
-        (Place::First, "new one two three"),
-        (Place::Before("two".into()), "one new two three"),
-        (Place::After("two".into()), "one two new three"),
-    ] {
-        let after = amended(&document, add("new", place)).document;
-        assert_eq!(order(&after, RuleKind::Route), expected);
-        assert_eq!(meaning(&reread(&after)), meaning(&after));
-    }
-    let moved = Change::Move {
-        kind: RuleKind::Route,
-        key: "one".into(),
-        place: Place::Last,
-    };
-    let after = amended(&document, moved);
-    assert_eq!(order(&after.document, RuleKind::Route), "two three one");
-    assert_eq!(after.preview.differences.len(), 1);
-    assert!(after.preview.destinations_removed.is_empty());
-}
-
-/// The middle between two neighbours is found twenty times, then all get new numbers.
-#[test]
-fn there_is_always_room_between_two() {
-    let mut document = document();
-    for number in 0..60 {
-        let place = Place::After("one".into());
-        document = amended(&document, add(&format!("n{number}"), place)).document;
-    }
-    let expected: Vec<String> = (0..60).rev().map(|number| format!("n{number}")).collect();
-    let expected = format!("one {} two three", expected.join(" "));
-    assert_eq!(order(&document, RuleKind::Route), expected);
-    assert_eq!(meaning(&reread(&document)), meaning(&document));
-}
-
-#[test]
-fn what_is_added_behind_all_stays_behind_what_the_file_gets() {
-    let after = amended(&document(), add("last", Place::Last)).document;
-    let more = format!("{FILE}\n[[route]]\nkey = \"four\"\ndestinations = [\"h9:9\"]\n");
-    let config = Config::compile(Path::new("/etc/baton.toml"), more.as_bytes()).unwrap();
-    let reloaded = Document::new(config, after.entries().clone());
-    assert_eq!(order(&reloaded, RuleKind::Route), "one two three four last");
-}
-
-#[test]
 fn a_rule_of_the_file_stays_removed_until_it_is_reset() {
     let after = amended(&document(), remove("two"));
     assert_eq!(
@@ -158,10 +137,7 @@ fn a_rule_of_the_file_stays_removed_until_it_is_reset() {
         document.removed().map(|r| r.key).collect::<Vec<_>>(),
         ["two"]
     );
-    let reset = Change::Reset {
-        kind: Some(RuleKind::Route),
-        key: Some("two".into()),
-    };
+    let reset = reset("two");
     let back = amended(&document, reset.clone());
     assert_eq!(order(&back.document, RuleKind::Route), "one two three");
     assert!(back.document.entries().is_empty());
@@ -225,14 +201,7 @@ fn what_cannot_be_is_refused_with_what_was_expected() {
             remove("other"),
             "there is no route \"other\": expected one of one, two, three",
         ),
-        (
-            Change::Edit {
-                kind: RuleKind::Route,
-                key: "one".into(),
-                patch: json!({"sub": null}).as_object().unwrap().clone(),
-            },
-            "nothing would change",
-        ),
+        (edit("one", json!({"sub": null})), "nothing would change"),
         (
             Change::AddDestination {
                 route: "one".into(),
@@ -245,7 +214,7 @@ fn what_cannot_be_is_refused_with_what_was_expected() {
                 route: "one".into(),
                 destination: "h8:1 id=two/h3:1:a".into(),
             },
-            "another route has a destination two/h3:1:a",
+            "another route, two, has a destination two/h3:1:a",
         ),
         (
             Change::AddDestination {
@@ -276,14 +245,7 @@ fn what_cannot_be_is_refused_with_what_was_expected() {
             },
             "did you mean queue",
         ),
-        (
-            Change::Edit {
-                kind: RuleKind::Route,
-                key: "one".into(),
-                patch: json!({"regex": "("}).as_object().unwrap().clone(),
-            },
-            "route.regex: ",
-        ),
+        (edit("one", json!({"regex": "("})), "route.regex: "),
         (
             Change::Add {
                 kind: RuleKind::Blocklist,
@@ -317,86 +279,4 @@ fn an_entry_that_does_not_fit_the_file_any_more_is_left_out_and_told() {
         "{:?}",
         reloaded.left_out()
     );
-}
-
-#[test]
-fn a_volatile_removal_hides_what_was_added_for_good() {
-    let with = amended(&document(), add("new", Place::Last)).document;
-    let without = with.amend(&remove("new"), true, 9).unwrap().document;
-    assert_eq!(order(&without, RuleKind::Route), "one two three");
-    assert!(without.entries().values().all(|entry| entry.volatile));
-}
-
-fn changes() -> impl Strategy<Value = Change> {
-    let route = || prop::sample::select(vec!["one", "two", "three", "n1", "n2"]);
-    let place = prop_oneof![
-        Just(Place::First),
-        Just(Place::Last),
-        route().prop_map(|key| Place::Before(key.into())),
-        route().prop_map(|key| Place::After(key.into())),
-    ];
-    let kind = prop::sample::select(RuleKind::ALL.to_vec());
-    prop_oneof![
-        (route(), place.clone()).prop_map(|(key, place)| add(key, place)),
-        (route(), place).prop_map(|(key, place)| Change::Move {
-            kind: RuleKind::Route,
-            key: key.into(),
-            place
-        }),
-        route().prop_map(remove),
-        ("[a-c]", kind).prop_map(|(text, kind)| {
-            let rule = match kind {
-                RuleKind::Blocklist => json!({"rule": format!("sub {text}")}),
-                RuleKind::Rewriter => json!({"old": text, "new": "z", "max": 1}),
-                RuleKind::Aggregation => {
-                    json!({"function": "sum", "format": text, "interval": 10, "wait": 20})
-                }
-                RuleKind::Route => json!({"key": text, "destinations": [format!("{text}:1")]}),
-            };
-            let rule = Form::Json(rule.as_object().unwrap().clone());
-            Change::Add {
-                kind,
-                rule,
-                place: Place::First,
-            }
-        }),
-        (route(), "(one|\\.|x)").prop_map(|(key, sub)| Change::Edit {
-            kind: RuleKind::Route,
-            key: key.into(),
-            patch: json!({"sub": sub}).as_object().unwrap().clone(),
-        }),
-        (route(), route()).prop_map(|(key, other)| Change::Edit {
-            kind: RuleKind::Route,
-            key: key.into(),
-            patch: json!({"key": other}).as_object().unwrap().clone(),
-        }),
-        (route(), 0..3usize).prop_map(|(key, at)| Change::RemoveDestination {
-            route: key.into(),
-            destination: at.to_string()
-        }),
-        Just(Change::Reset {
-            kind: None,
-            key: None
-        }),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
-    /// Whatever is done: what the database has gives the same table, undoing gives the one before, and the config compiles.
-    #[test]
-    fn changes_are_kept_and_undone(changes in prop::collection::vec(changes(), 1..12)) {
-        let mut document = document();
-        for change in changes {
-            let Ok(amended) = document.amend(&change, false, 1) else { continue };
-            prop_assert_eq!(meaning(&reread(&amended.document)), meaning(&amended.document));
-            let rows = rows_from_json(&rows_to_json(&amended.undo)).unwrap();
-            let undone = amended.document.amend(&Change::Restore { rows }, false, 2);
-            prop_assert_eq!(meaning(&undone.unwrap().document), meaning(&document), "{:?}", change);
-            let text = crate::config::print(&amended.document.config());
-            prop_assert!(Config::compile(Path::new("/etc/baton.toml"), text.as_bytes()).is_ok(), "{}", text);
-            document = amended.document;
-        }
-    }
 }

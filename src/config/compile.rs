@@ -324,9 +324,7 @@ pub(super) fn blocklist(report: &mut Report, root: &Section) -> Vec<String> {
             continue;
         };
         let rule = BlockRule::parse(text).map_err(|e| one_line(&e.to_string()));
-        if value.keep(report, rule).is_some() {
-            rules.push(text.to_owned());
-        }
+        rules.extend(value.keep(report, rule).map(|rule| rule.text));
     }
     rules
 }
@@ -429,6 +427,13 @@ mod tests {
                 .message
                 .ends_with(" and 5 more")
         );
+    }
+
+    #[test]
+    fn blocklist_rules_are_known_by_their_canonical_text() {
+        let text = "listen.line = [\"unix:a\"]\nblocklist = ['  prefix \t junk. ', 'regex a  b']";
+        let config = compiled(text, None, None).unwrap();
+        assert_eq!(config.blocklist, ["prefix junk.", "regex a  b"]);
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub struct Problems {
 }
 
 impl Problem {
-    pub(super) fn without_line(key: &str, message: String) -> Problem {
+    /// One that is in no file.
+    pub fn without_line(key: &str, message: String) -> Problem {
         Problem {
             line: None,
             column: None,

@@ -69,6 +69,8 @@ pub(super) struct Engine {
     told: bool,
     /// What was found in the file that was open: it has to be moved aside.
     damage: Option<String>,
+    /// The file that is open was begun anew, and the table isn't in it yet.
+    pub(super) anew: bool,
     /// How many databases were opened.
     opened: u64,
     /// The thread that has the log copied.
@@ -111,6 +113,7 @@ impl Engine {
             complained: None,
             told: false,
             damage: None,
+            anew: false,
             opened: 0,
             checkpoints: None,
             pressed_at: now,
@@ -209,18 +212,14 @@ impl Engine {
             };
             self.damage = None;
             if let Some(to) = opened.moved_aside {
-                tracing::error!(
-                    path = %self.plan.settings.path.display(), moved_to = %to.display(),
-                    damage = opened.damage,
-                    "the database was damaged or is no database of ours: it was moved aside, a new one is begun"
-                );
-                self.shared.health().moved_aside = Some(to);
+                self.begun_anew(to, opened.damage);
             }
             self.store = Some(opened.store);
             self.synced = false;
             self.opened += 1;
             self.shared.opened.store(self.opened, Ordering::SeqCst);
         }
+        self.write_table()?;
         if !self.synced {
             self.accounts
                 .iter_mut()

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::Shared;
 use super::account::STEP;
@@ -24,7 +25,12 @@ pub enum Errand {
     /// Moves what is queued in memory to rows: these destinations are being given up. Tells how many lines.
     Stow(Vec<String>),
     /// Drops all rows of a destination. Tells how many lines.
-    Purge(String),
+    Purge {
+        /// Whose.
+        destination: String,
+        /// As that of an [`Amendment`].
+        taken: Arc<AtomicBool>,
+    },
     /// Adds a file's lines, from where it stands, behind a destination's rows. Tells how many lines. The file's position
     /// moves with what is committed.
     Import {
@@ -64,6 +70,8 @@ pub enum Errand {
     Generations(Vec<Generation>),
     /// Reads the entries of the table of rules, and the number of the last change.
     Entries(Arc<Mutex<(Vec<EntryRow>, u64)>>),
+    /// Opens the file once more. One that is no database any more is moved aside and begun anew.
+    Examine,
     /// Writes a change of the table of rules: all of it, with its history. Tells its number.
     Amend(Amendment),
 }
@@ -97,6 +105,20 @@ pub type Done = Result<u64, String>;
 
 /// Where the answer goes.
 pub type Reply = SyncSender<Done>;
+
+/// Waits so long for an errand that says when it is taken on. One that isn't by then never will be; else it ends soon.
+///
+/// # Errors
+/// As the errand's, or that it was not taken on.
+pub fn within(answer: &Receiver<Done>, taken: &AtomicBool, limit: Duration) -> Done {
+    match answer.recv_timeout(limit) {
+        Ok(done) => done,
+        Err(_) if !taken.swap(true, Ordering::SeqCst) => Err("the disk takes too long".to_owned()),
+        Err(_) => answer
+            .recv()
+            .unwrap_or_else(|_| Err("the spool's thread has ended".to_owned())),
+    }
+}
 
 /// The worker that serves, until it is frozen.
 struct Serving {
@@ -132,6 +154,7 @@ impl Pending {
                 | Errand::Recall(_)
                 | Errand::Forget(_)
                 | Errand::Entries(_)
+                | Errand::Examine
                 | Errand::Amend(_)
         )
     }
@@ -161,7 +184,7 @@ pub(super) enum Step {
 impl Engine {
     pub(super) fn run_errands(&mut self) -> Result<(), Trouble> {
         let waiting = std::mem::take(&mut *self.shared.errands());
-        let (mut left, mut locked) = (VecDeque::new(), None);
+        let (mut left, mut trouble) = (VecDeque::new(), None);
         for mut pending in waiting {
             if pending.waits() && !left.is_empty() {
                 left.push_back(pending);
@@ -178,10 +201,16 @@ impl Engine {
                 }
                 Err(Trouble::Frozen) => pending.answer(Err(RESTART.to_owned())),
                 Err(Trouble::Store(error)) if pending.outlasts(&error) => {
-                    locked = Some(error);
+                    trouble = trouble.or(Some(error));
                     left.push_back(pending);
                 }
-                Err(Trouble::Store(error)) => pending.answer(Err(error.to_string())),
+                Err(Trouble::Store(error)) => {
+                    let is_examined = matches!(pending.errand, Errand::Examine);
+                    pending.answer(Err(error.to_string()));
+                    if is_examined && matches!(error, StoreError::Damaged(_)) {
+                        trouble = Some(error);
+                    }
+                }
             }
         }
         if !left.is_empty() {
@@ -191,7 +220,7 @@ impl Engine {
             left.append(&mut errands);
             *errands = left;
         }
-        locked.map_or(Ok(()), |error| Err(error.into()))
+        trouble.map_or(Ok(()), |error| Err(error.into()))
     }
 
     pub(super) fn refuse_errands(&mut self, reason: &str) {
@@ -242,7 +271,8 @@ impl Engine {
                     None => Ok(synced.map(|()| Step::Last(lines))?),
                 }
             }
-            Errand::Purge(id) => Ok(Step::Last(self.purge(id)?)),
+            Errand::Purge { taken, .. } if taken.swap(true, Ordering::SeqCst) => Ok(Step::Last(0)),
+            Errand::Purge { destination, .. } => Ok(Step::Last(self.purge(destination)?)),
             Errand::Import { destination, file } => self.import_piece(destination, file),
             Errand::Assign { from, to } => self.give_rows(from, to, DropReason::Purged.into()),
             Errand::PassOver { from, to } => self.pass_over(from, to),
@@ -271,11 +301,14 @@ impl Engine {
             }
             Errand::Generations(generations) => self.note_generations(generations),
             Errand::Entries(into) => {
-                let store = self.store()?;
-                let found = (store.entries()?, store.last_change()?);
+                let found = self.store()?.table()?;
                 let count = found.0.len() as u64;
                 *into.lock().unwrap_or_else(|e| e.into_inner()) = found;
                 Ok(Step::Last(count))
+            }
+            Errand::Examine => {
+                Store::open_existing(&self.plan.settings.path, false)?;
+                Ok(Step::Last(0))
             }
             Errand::Amend(amendment) => self.amend(amendment),
         }
@@ -294,6 +327,7 @@ impl Engine {
             change.drop_entry(kind, key)?;
         }
         let id = change.record_change(&ChangeRow {
+            number: None,
             at_ms: amendment.at_ms,
             via: &amendment.via,
             peer: &amendment.peer,
@@ -420,4 +454,21 @@ fn ms(text: &str) -> Option<u64> {
     let at = humantime::parse_rfc3339_weak(text).ok()?;
     let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
     Some(since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It may come to its turn much later, when its destination's id has other rows.
+    #[test]
+    fn what_isnt_taken_on_in_time_never_is() {
+        let (reply, answer) = std::sync::mpsc::sync_channel::<Done>(1);
+        let taken = AtomicBool::new(false);
+        assert!(within(&answer, &taken, Duration::ZERO).is_err());
+        assert!(taken.load(Ordering::SeqCst));
+        // This one was: it is waited for.
+        reply.send(Ok(7)).unwrap();
+        assert_eq!(within(&answer, &taken, Duration::ZERO), Ok(7));
+    }
 }

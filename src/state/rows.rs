@@ -127,6 +127,8 @@ pub struct GenerationRow {
 /// A change that someone made at run time, for people to read.
 #[derive(Clone, Copy, Debug)]
 pub struct ChangeRow<'a> {
+    /// Its number, in a file that has none as high; else it gets the next.
+    pub number: Option<u64>,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
     /// On which way it came: a port, a socket.
@@ -148,7 +150,7 @@ pub struct EntryRow {
     pub key: String,
     /// Its place among those.
     pub position: i64,
-    /// `added`, `changed` or `removed`, as compared with the file.
+    /// As compared with the file: `added`, `removed`, `changed` where the file has it, or `moved` to where nobody but this says.
     pub origin: String,
     /// The rule as TOML; `None`: it was removed.
     pub spec: Option<String>,

@@ -5,26 +5,28 @@
 //!
 //! While a successor is being prepared nothing is changed: it has read what there is. Nor while it is on probation, so that
 //! a worker that is called back has what it had. A commit that was under way at a freeze is found by the
-//! [refresh](refresh) with which whoever serves begins.
+//! [refresh](refresh) with which whoever serves begins; before that has succeeded nothing is written.
 
 mod build;
+mod kept;
+mod leaving;
 
-use std::collections::{BTreeMap, HashSet};
-use std::str::FromStr;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::relay::{Relay, lock};
 use crate::admin::desk::{Asked, BacklogOf, Outcome, Refusal, What};
-use crate::amend::{Amended, Backlog, Change, Document, Entry, Row, rows_from_json, rows_to_json};
-use crate::config::{Config, RuleKind};
+use crate::amend::{Amended, Backlog, Change, Document, Row, rows_from_json, rows_to_json};
+use crate::config::Config;
 use crate::destination::Destination;
 use crate::intake::{Snapshot, now_ms};
-use crate::spool::{Amendment, Errand, RESTART};
-use crate::state::{EntryRow, Store, StoreError};
+use crate::spool::{Amendment, Errand, RESTART, within};
+use crate::state::Store;
 
-pub(super) use build::Leaving;
+pub(super) use kept::{Kept, read, refresh};
+pub(super) use leaving::Leaving;
 
 /// How long a change waits for the end of a restart.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,18 +53,22 @@ pub(super) struct InForce {
 }
 
 impl InForce {
-    /// For If-Match: unlike that of any other table of this service.
-    pub fn version(&self, config_hash: &str) -> String {
+    /// For If-Match: unlike that of any other table of this service. Changes that aren't written are counted by each worker
+    /// for itself, so it says which one.
+    pub fn version(&self, relay: &Relay) -> String {
+        let (hash, changes) = (&relay.config_hash, self.changes);
         match self.volatile {
-            0 => format!("{config_hash}.{}", self.changes),
-            volatile => format!("{config_hash}.{}+{volatile}", self.changes),
+            0 => format!("{hash}.{changes}"),
+            volatile => format!("{hash}.{changes}+{}.{volatile}", relay.amending.born_ms),
         }
     }
 }
 
 /// Whether the table may be changed now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Amending {
+    /// When this worker was put together, in milliseconds since 1970.
+    born_ms: u64,
     /// One change at a time.
     one: Mutex<()>,
     /// A table is being put in force: no hand-over begins meanwhile.
@@ -71,6 +77,8 @@ pub(super) struct Amending {
     preparing: AtomicBool,
     /// This worker's probation is over.
     settled: AtomicBool,
+    /// What is in force is what the database has, but for what is volatile.
+    refreshed: AtomicBool,
     /// Destinations whose lines are being put away: nobody can have their queues. Looked at under the lock of those that
     /// leave.
     going: Mutex<HashSet<String>>,
@@ -79,9 +87,35 @@ pub(super) struct Amending {
 }
 
 impl Amending {
+    pub fn new() -> Amending {
+        Amending {
+            born_ms: now_ms(),
+            one: Mutex::default(),
+            swapping: Mutex::default(),
+            preparing: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
+            refreshed: AtomicBool::new(false),
+            going: Mutex::default(),
+            changed: AtomicU64::new(0),
+        }
+    }
+
     /// A successor is being prepared, or was given up.
     pub fn prepares(&self, successor: bool) {
         self.preparing.store(successor, Ordering::SeqCst);
+    }
+
+    fn is_preparing(&self) -> bool {
+        self.preparing.load(Ordering::SeqCst)
+    }
+
+    /// This worker begins to serve: others may have changed the database.
+    pub fn begins(&self) {
+        self.refreshed.store(false, Ordering::SeqCst);
+    }
+
+    fn has_refreshed(&self) {
+        self.refreshed.store(true, Ordering::SeqCst);
     }
 
     /// Probation is over.
@@ -91,76 +125,15 @@ impl Amending {
 
     /// Whether a change may be made now.
     pub fn may(&self) -> bool {
-        self.settled.load(Ordering::SeqCst) && !self.preparing.load(Ordering::SeqCst)
+        self.settled.load(Ordering::SeqCst) && !self.is_preparing()
     }
-}
 
-impl Relay {
-    /// A destination that leaves is put away from here on. False: a rule names it again.
-    pub fn put_away(&self, destination: &Arc<Destination>) -> bool {
-        let leaving = lock(&self.leaving);
-        let there = leaving.iter().any(|d| Arc::ptr_eq(d, destination));
-        if there {
-            lock(&self.amending.going).insert(destination.spec.id.clone());
+    /// Does this unless a table is being made, whose parts nobody sees yet. Doesn't wait.
+    pub fn unless_busy(&self, act: impl FnOnce()) {
+        if let Ok(_one) = self.one.try_lock() {
+            act();
         }
-        there
     }
-
-    /// That has ended.
-    pub fn is_put_away(&self, id: &str) {
-        let _leaving = lock(&self.leaving);
-        lock(&self.amending.going).remove(id);
-    }
-
-    /// Takes back a destination that leaves, if there is one of this id.
-    ///
-    /// # Errors
-    /// It is being put away.
-    fn take_back(&self, id: &str) -> Result<Option<Arc<Destination>>, String> {
-        let mut leaving = lock(&self.leaving);
-        if lock(&self.amending.going).contains(id) {
-            return Err(format!(
-                "what {id} had is being put away: ask again in a moment"
-            ));
-        }
-        let at = leaving.iter().position(|d| d.spec.id == id);
-        Ok(at.map(|at| leaving.remove(at)))
-    }
-}
-
-/// What the database has of changes, and the number of the last.
-pub(super) type Kept = (BTreeMap<(RuleKind, String), Entry>, u64);
-
-/// Reads what was changed at run time. A file that isn't there has nothing of it.
-pub(super) fn read(config: &Config) -> Result<Kept, StoreError> {
-    if !config.state.path.exists() {
-        return Ok(Kept::default());
-    }
-    let store = Store::open_existing(&config.state.path, false)?;
-    Ok((entries(store.entries()?), store.last_change()?))
-}
-
-fn entries(rows: Vec<EntryRow>) -> BTreeMap<(RuleKind, String), Entry> {
-    let known = rows.into_iter().filter_map(|row| {
-        // A kind that a later version has.
-        let kind = RuleKind::from_str(&row.kind)
-            .inspect_err(|_| {
-                tracing::warn!(
-                    kind = row.kind,
-                    key = row.key,
-                    "an entry of the table is of no kind that is known"
-                )
-            })
-            .ok()?;
-        let entry = Entry {
-            position: row.position,
-            spec: row.spec,
-            volatile: false,
-            changed_at_ms: row.changed_at_ms,
-        };
-        Some(((kind, row.key), entry))
-    });
-    known.collect()
 }
 
 /// What a change would make.
@@ -168,7 +141,7 @@ pub(super) fn preview(relay: &Arc<Relay>, asked: &Asked) -> Result<Outcome, Refu
     let now = relay.in_force();
     let amended = amended(relay, &now, asked)?;
     Ok(Outcome {
-        version: now.version(&relay.config_hash),
+        version: now.version(relay),
         id: None,
         backlog: backlog(&now, &amended),
         preview: amended.preview,
@@ -178,14 +151,21 @@ pub(super) fn preview(relay: &Arc<Relay>, asked: &Asked) -> Result<Outcome, Refu
 /// Makes a change. It returns when it is in force.
 pub(super) fn change(relay: &Arc<Relay>, asked: &Asked) -> Result<Outcome, Refusal> {
     let began = Instant::now();
-    while !relay.amending.may() {
+    let amending = &relay.amending;
+    let is_current = || asked.volatile || amending.refreshed.load(Ordering::SeqCst);
+    while !amending.may() || !is_current() {
         if began.elapsed() > PATIENCE || !relay.serving.load(Ordering::SeqCst) {
-            return Err(Refusal::Restarting);
+            return Err(
+                match amending.may() && relay.serving.load(Ordering::SeqCst) {
+                    true => Refusal::Database("what was changed before can't be read".to_owned()),
+                    false => Refusal::Restarting,
+                },
+            );
         }
         std::thread::sleep(LOOK);
     }
     let _one = lock(&relay.amending.one);
-    if !relay.serving.load(Ordering::SeqCst) || !relay.amending.may() {
+    if !relay.serving.load(Ordering::SeqCst) || !amending.may() || !is_current() {
         return Err(Refusal::Restarting);
     }
     let now = relay.in_force();
@@ -223,7 +203,7 @@ pub(super) fn change(relay: &Arc<Relay>, asked: &Asked) -> Result<Outcome, Refus
         "the table was changed"
     );
     Ok(Outcome {
-        version: relay.in_force().version(&relay.config_hash),
+        version: relay.in_force().version(relay),
         id,
         preview: amended.preview,
         backlog,
@@ -231,7 +211,7 @@ pub(super) fn change(relay: &Arc<Relay>, asked: &Asked) -> Result<Outcome, Refus
 }
 
 fn amended(relay: &Relay, now: &InForce, asked: &Asked) -> Result<Amended, Refusal> {
-    let version = now.version(&relay.config_hash);
+    let version = now.version(relay);
     if asked
         .if_version
         .as_ref()
@@ -280,25 +260,11 @@ fn backlog(now: &InForce, amended: &Amended) -> Vec<BacklogOf> {
 
 /// Writes a change, and tells its number.
 fn write(relay: &Relay, asked: &Asked, amended: &Amended) -> Result<u64, Refusal> {
-    let file = |row: &Row| amended.document.has_in_file(row.kind, &row.key);
     let (mut set, mut dropped) = (Vec::new(), Vec::new());
     for row in &amended.rows {
-        let kind = row.kind.as_str().to_owned();
-        match &row.entry {
-            Some(entry) => set.push(EntryRow {
-                kind,
-                key: row.key.clone(),
-                position: entry.position,
-                origin: match (&entry.spec, file(row)) {
-                    (None, _) => "removed",
-                    (Some(_), true) => "changed",
-                    (Some(_), false) => "added",
-                }
-                .to_owned(),
-                spec: entry.spec.clone(),
-                changed_at_ms: entry.changed_at_ms,
-            }),
-            None => dropped.push((kind, row.key.clone())),
+        match row.lasting() {
+            Some(entry) => set.push(kept::row(&amended.document, row.kind, &row.key, entry)),
+            None => dropped.push((row.kind.as_str().to_owned(), row.key.clone())),
         }
     }
     let taken = Arc::new(AtomicBool::new(false));
@@ -312,46 +278,8 @@ fn write(relay: &Relay, asked: &Asked, amended: &Amended) -> Result<u64, Refusal
         undo: rows_to_json(&amended.undo),
         taken: taken.clone(),
     }));
-    let done = match answer.recv_timeout(WRITE) {
-        Ok(done) => done,
-        // Not taken on by now: it never will be. Else it ends soon.
-        Err(_) if !taken.swap(true, Ordering::SeqCst) => {
-            return Err(Refusal::Database("the disk takes too long".to_owned()));
-        }
-        Err(_) => answer
-            .recv()
-            .unwrap_or_else(|_| Err("the spool's thread has ended".to_owned())),
-    };
-    done.map_err(|error| match &error[..] {
+    within(&answer, &taken, WRITE).map_err(|error| match &error[..] {
         RESTART => Refusal::Restarting,
         _ => Refusal::Database(error),
     })
-}
-
-/// Takes over what the database has, if that isn't what is in force: a predecessor had committed it when it was frozen.
-pub(super) fn refresh(relay: &Arc<Relay>) {
-    let _one = lock(&relay.amending.one);
-    let found = Arc::new(Mutex::new((Vec::new(), 0)));
-    let asked = relay.spool.ask(Errand::Entries(found.clone()));
-    // Nobody waits for this: a restart, or a database that can't be read, ends it.
-    let Ok(Ok(_)) = asked.recv() else {
-        return;
-    };
-    let (rows, changes) = std::mem::take(&mut *lock(&found));
-    let now = relay.in_force();
-    if changes == now.changes {
-        return;
-    }
-    tracing::info!(
-        changes,
-        known = now.changes,
-        "the table has a change that was made during the restart"
-    );
-    let document = Document::new(now.document.file().clone(), entries(rows));
-    match build::build(relay, &now, document) {
-        Ok(built) => built.swap(relay, changes, 0, Backlog::Drain),
-        Err(error) => {
-            tracing::error!(%error, "a change that was made during the restart can't be in force")
-        }
-    }
 }

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use super::Begun;
-use super::amend::{Amending, InForce};
+use super::amend::{Amending, InForce, Leaving};
 use super::charts::Charting;
 use super::offered::Offered;
 use super::relay::{Relay, Resized};
@@ -22,7 +22,7 @@ use super::windows::Gathering;
 use crate::admin::telnet::Sessions;
 use crate::aggregate;
 use crate::aggregating::Aggregating;
-use crate::amend::Document;
+use crate::amend::{Backlog, Document};
 use crate::config::{self, Config, ListenAddress, ListenerKind};
 use crate::destination::Destination;
 use crate::gate::Gate;
@@ -116,6 +116,7 @@ pub(super) fn assemble(
         table,
     };
     let snapshot = Arc::new(snapshot);
+    let gone = leaving.iter().map(|one| &one.destination);
     let spool = Spool::start(spool::Plan {
         settings: state::Settings {
             path: config.state.path.clone(),
@@ -127,7 +128,7 @@ pub(super) fn assemble(
         },
         max_size: config.state.max_size,
         gate: gate.clone(),
-        destinations: destinations.iter().chain(&leaving).cloned().collect(),
+        destinations: destinations.iter().chain(gone).cloned().collect(),
         runtime: runtime.clone(),
     })?;
     // Until it is known that no predecessor has any.
@@ -180,7 +181,7 @@ pub(super) fn assemble(
             destinations,
             snapshot,
         }),
-        amending: Amending::default(),
+        amending: Amending::new(),
         leaving: Mutex::new(leaving),
         listeners: Mutex::new(listeners),
         web: Web::new(access),
@@ -193,6 +194,7 @@ pub(super) fn assemble(
         fresh: Mutex::new(fresh),
         runtime,
     });
+    relay.spool.keep_table_of(&relay);
     for (item, socket) in offered.connections.drain(..) {
         relay.add_connection(&item, socket)?;
     }
@@ -273,6 +275,29 @@ pub(super) fn queue_item(spec: &spec::Destination, size: u64) -> Item {
     }
 }
 
+/// The queue of a destination that leaves: beside how it is configured, what is to become of its lines.
+pub(super) fn leaving_item(spec: &spec::Destination, size: u64, how: Backlog) -> Item {
+    let mut item = queue_item(spec, size);
+    if let Item::Queue { spec, .. } = &mut item
+        && let Some(keys) = spec.as_object_mut()
+    {
+        keys.insert(
+            BACKLOG.to_owned(),
+            serde_json::to_value(how).unwrap_or_default(),
+        );
+    }
+    item
+}
+
+/// Where that is among the keys. Who doesn't know it delivers them.
+const BACKLOG: &str = "backlog";
+
+fn backlog_of(spec: &serde_json::Value) -> Backlog {
+    let said = spec.get(BACKLOG).cloned();
+    said.and_then(|said| serde_json::from_value(said).ok())
+        .unwrap_or(Backlog::Drain)
+}
+
 struct Builder<'a> {
     ledger: &'a Arc<Ledger>,
     registry: &'a Arc<Registry>,
@@ -347,15 +372,17 @@ impl Builder<'_> {
     }
 
     /// Queues whose destination the config no longer has: the rest is delivered to where it was
-    /// meant for.
-    fn leaving(&mut self) -> io::Result<Vec<Arc<Destination>>> {
+    /// meant for, unless somebody has said otherwise.
+    fn leaving(&mut self) -> io::Result<Vec<Leaving>> {
         let mut leaving = Vec::new();
         for (id, (size, spec, memory)) in std::mem::take(&mut self.queues) {
             match serde_json::from_value::<spec::Destination>(spec.clone()) {
-                Ok(spec) => {
+                Ok(own) => {
+                    let how = backlog_of(&spec);
                     self.queues
                         .insert(id, (size, serde_json::Value::Null, memory));
-                    leaving.push(Arc::new(self.destination(&spec, "")?));
+                    let destination = Arc::new(self.destination(&own, "")?);
+                    leaving.push(Leaving::new(destination, how));
                 }
                 Err(error) => {
                     tracing::error!(destination = id, %error, "a queue whose destination can't be read");

@@ -200,6 +200,10 @@ impl Conversation {
             }
             FromSupervisor::Preparing { successor } => {
                 self.relay.amending.prepares(successor.is_some());
+                if successor.is_some() {
+                    // It reads the database: is that damaged, it is better found here, where the rules are. Nobody waits.
+                    drop(self.relay.spool.ask(Errand::Examine));
+                }
             }
             FromSupervisor::Go => self.go(),
             FromSupervisor::Freeze { successor } => self.freeze(successor)?,
@@ -276,7 +280,7 @@ impl Conversation {
     /// the supervisor is to hold them still.
     fn queues_released(&mut self, queues: &[String]) -> io::Result<()> {
         let relay = &self.relay;
-        lock(&relay.leaving).retain(|d| !queues.contains(&d.spec.id));
+        lock(&relay.leaving).retain(|one| !queues.contains(&one.destination.spec.id));
         for destination in &relay.in_force().destinations {
             if queues.contains(&destination.spec.id) {
                 let item = assemble::queue_item(&destination.spec, destination.queue.size());

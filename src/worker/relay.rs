@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
-use super::amend::{Amending, InForce};
+use super::amend::{Amending, InForce, Leaving};
 use super::charts::{self, Charting};
 use super::standing::{self, Standing};
 use super::web::{Asked, Web};
@@ -43,7 +43,7 @@ pub(super) struct Relay {
     pub in_force: ArcSwap<InForce>,
     pub amending: Amending,
     /// Those that no rule names any more.
-    pub leaving: Mutex<Vec<Arc<Destination>>>,
+    pub leaving: Mutex<Vec<Leaving>>,
     pub listeners: Mutex<Vec<Arc<Listener>>>,
     /// Counts Baton's own metrics as an input.
     pub internal: Object,
@@ -80,14 +80,6 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Relay {
-    /// Every destination, those that leave included.
-    pub fn all_destinations(&self) -> Vec<Arc<Destination>> {
-        let leaving = lock(&self.leaving);
-        let in_force = self.in_force();
-        let all = in_force.destinations.iter().chain(leaving.iter());
-        all.cloned().collect()
-    }
-
     /// What the table makes of this worker now.
     pub fn in_force(&self) -> Arc<InForce> {
         self.in_force.load_full()
@@ -302,6 +294,7 @@ impl Relay {
         self.serving.store(true, Ordering::SeqCst);
         self.inputs.intake.tap.open();
         self.inputs.gate.open();
+        self.amending.begins();
         self.spool.open();
         let relay = self.clone();
         self.runtime

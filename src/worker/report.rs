@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::assemble::queue_item;
+use super::amend::Leaving;
+use super::assemble::{leaving_item, queue_item};
 use super::relay::{Relay, lock};
 use crate::admin::samples::samples;
 use crate::admin::view::{
@@ -15,6 +16,7 @@ use crate::admin::view::{
 };
 use crate::aggregate::{Refused, Rule};
 use crate::destination::Destination;
+use crate::handover::Item;
 use crate::intake::now_ms;
 use crate::ledger::{Cell, Count, DropReason, Kind, Object};
 use crate::metrics;
@@ -301,6 +303,17 @@ pub(super) fn graphite(relay: &Relay, prefix: &str, now_s: u32) -> String {
 /// Tells the supervisor how a destination is configured now, for the day when the config lacks it.
 pub(super) fn remember_spec(relay: &Relay, destination: &Arc<Destination>) {
     let item = queue_item(&destination.spec, destination.queue.size());
+    remember(relay, destination, item);
+}
+
+/// Tells it what is to become of the lines of one that leaves, for who takes over meanwhile.
+pub(super) fn remember_leaving(relay: &Relay, leaving: &Leaving) {
+    let destination = &leaving.destination;
+    let item = leaving_item(&destination.spec, destination.queue.size(), leaving.how);
+    remember(relay, destination, item);
+}
+
+fn remember(relay: &Relay, destination: &Arc<Destination>, item: Item) {
     if let Err(error) = relay
         .registry
         .register(&[item], &[destination.queue.memory().as_fd()])

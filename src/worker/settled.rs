@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::amend::Leaving;
 use super::relay::{Relay, lock};
 use super::{report, stop};
 use crate::listen::{empty_accept_queue, read_stream};
@@ -32,8 +31,9 @@ pub(super) fn settled(relay: &Arc<Relay>, leaving: &[u64]) {
         report::remember_spec(relay, destination);
     }
     relay.spool.settled();
+    // Before the first change: what that makes isn't in use yet.
+    relay.amending.unless_busy(|| report::reclaim(relay));
     relay.amending.settled();
-    let leaving = lock(&relay.leaving).iter().map(Leaving::drained).collect();
+    let leaving = lock(&relay.leaving).clone();
     relay.runtime.spawn(stop::leave(relay.clone(), leaving));
-    report::reclaim(relay);
 }

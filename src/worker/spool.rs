@@ -78,7 +78,10 @@ fn errand(relay: &Relay, command: SpoolCommand, beside: Vec<OwnedFd>) -> Result<
                 Err(error) => Err(failed(&error.to_string())),
             }
         }
-        SpoolCommand::Purge { destination } => Ok(Errand::Purge(destination)),
+        SpoolCommand::Purge { destination } => Ok(Errand::Purge {
+            destination,
+            taken: Arc::default(),
+        }),
         SpoolCommand::Assign { from, to, force } => {
             known(&to, force)?;
             Ok(Errand::Assign { from, to })

@@ -1,7 +1,7 @@
 //! The end: what was accepted is delivered, as far as time allows, and the rest counted.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -14,7 +14,7 @@ use crate::amend::Backlog;
 use crate::destination::{Destination, State};
 use crate::ledger::DropReason;
 use crate::listen::{drain, empty_accept_queue, read_to_end};
-use crate::spool::Errand;
+use crate::spool::{Errand, within};
 
 /// How long a client may take to end its side.
 const LAST_LINES: Duration = Duration::from_millis(500);
@@ -212,11 +212,8 @@ async fn take_last_lines(relay: &Arc<Relay>) -> u64 {
 /// it; the rest is kept in the spool, or, if that can't be, dropped and counted.
 pub(super) async fn leave(relay: Arc<Relay>, leaving: Vec<Leaving>) {
     let deadline = Instant::now() + relay.config.supervisor.stop_timeout;
-    for Leaving { destination, how } in &leaving {
-        if *how == Backlog::Drain {
-            destination.drain();
-        }
-    }
+    let drains = leaving.iter().filter(|one| one.how == Backlog::Drain);
+    drains.for_each(|one| one.destination.drain());
     let (mut left, mut tries) = (leaving, 0);
     while !left.is_empty() {
         sleep(LOOK.max(Duration::from_millis(20))).await;
@@ -226,14 +223,14 @@ pub(super) async fn leave(relay: Arc<Relay>, leaving: Vec<Leaving>) {
             continue;
         }
         // Those that a rule names again have their queue back.
-        left.retain(|one| still_leaves(&relay, &one.destination));
+        left.retain(|one| relay.still_leaves(&one.destination));
         let over = Instant::now() >= deadline;
         let through = |d: &Destination| d.is_drained() && d.queue.spooled_lines() == 0;
         let done: Vec<Leaving> = left
             .extract_if(.., |one| {
-                through(&one.destination) || over || one.how != Backlog::Drain
+                let is_time = through(&one.destination) || over || one.how != Backlog::Drain;
+                is_time && relay.put_away(&one.destination)
             })
-            .filter(|one| relay.put_away(&one.destination))
             .collect();
         let kept = done.iter().filter(|one| one.how != Backlog::Discard);
         let kept: Vec<Arc<Destination>> = kept.map(|one| one.destination.clone()).collect();
@@ -256,26 +253,22 @@ pub(super) async fn leave(relay: Arc<Relay>, leaving: Vec<Leaving>) {
     }
 }
 
-fn still_leaves(relay: &Relay, destination: &Arc<Destination>) -> bool {
-    let leaving = lock(&relay.leaving);
-    leaving.iter().any(|d| Arc::ptr_eq(d, destination))
-}
-
 /// Lets go of a destination and its queue. False: a hand-over is under way.
 async fn gone(relay: &Relay, leaving: &Leaving) -> bool {
-    let Leaving { destination, how } = leaving;
+    let Leaving {
+        destination, how, ..
+    } = leaving;
     let Some(mut lines) = destination.give_up(DropReason::Removed) else {
         return false;
     };
     let id = &destination.spec.id;
     if *how == Backlog::Discard {
-        let answer = relay.spool.ask(Errand::Purge(id.clone()));
-        let purged = tokio::task::spawn_blocking(move || answer.recv_timeout(STOW)).await;
-        match purged {
-            Ok(Ok(Ok(purged))) => lines += purged,
-            _ => {
+        match purge(relay, id).await {
+            Ok(purged) => lines += purged,
+            Err(error) => {
                 tracing::error!(
                     destination = id,
+                    error,
                     "its spool can't be purged: see baton spool"
                 );
             }
@@ -287,10 +280,21 @@ async fn gone(relay: &Relay, leaving: &Leaving) -> bool {
         kept = destination.queue.spooled_lines(),
         "removed from the table, and gone"
     );
-    lock(&relay.leaving).retain(|d| !Arc::ptr_eq(d, destination));
+    relay.is_gone(destination);
     relay.spool.serve(relay.all_destinations());
     if let Err(error) = relay.registry.release_queue(id) {
         tracing::error!(destination = id, %error, "its queue can't be released");
     }
     true
+}
+
+/// Drops the rows of a destination. If that hasn't begun in time it never will: its id may have other rows by then.
+async fn purge(relay: &Relay, id: &str) -> Result<u64, String> {
+    let taken = Arc::new(AtomicBool::new(false));
+    let answer = relay.spool.ask(Errand::Purge {
+        destination: id.to_owned(),
+        taken: taken.clone(),
+    });
+    let purged = tokio::task::spawn_blocking(move || within(&answer, &taken, STOW));
+    purged.await.map_err(|error| error.to_string())?
 }

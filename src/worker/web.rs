@@ -120,11 +120,11 @@ impl Desk for Asked {
 
     fn table(&self) -> TableView {
         let now = self.0.in_force();
-        TableView::of(&now.document, now.version(&self.0.config_hash))
+        TableView::of(&now.document, now.version(&self.0))
     }
 
     fn version(&self) -> String {
-        self.0.in_force().version(&self.0.config_hash)
+        self.0.in_force().version(&self.0)
     }
 
     fn config(&self) -> String {

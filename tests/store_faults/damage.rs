@@ -4,7 +4,11 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::relay::LIMIT;
+use baton::drill::Reload;
+use serde_json::{Value, json};
+
+use crate::api::done;
+use crate::relay::{Config, LIMIT, Relay};
 use crate::trial::{Plan, Trial, dropped_for, moved_aside, sqlite, state};
 
 /// Lines of an outage, some 7 MB of text.
@@ -158,6 +162,46 @@ fn a_database_that_is_emptied_under_the_relay_costs_what_was_in_it() {
 #[test]
 fn a_database_that_becomes_another_applications_costs_what_was_in_it() {
     under_its_feet(of_another_application, true);
+}
+
+/// The worker that serves has them in memory: they are in the new file before who comes next reads it.
+#[test]
+fn what_was_changed_at_run_time_outlives_a_damaged_database() {
+    let mut relay = Relay::start(&Config::to_file());
+    let http = relay.http;
+    let rule = |name: &str| json!({"rule": format!("prefix {name}.")});
+    let added = done(http, "POST", "/api/v1/blocklist", &rule("junk"));
+    done(
+        http,
+        "POST",
+        "/api/v1/blocklist?volatile=true",
+        &rule("volatile"),
+    );
+    let database = relay.instance.path("baton.db");
+    sqlite(&database, "pragma wal_checkpoint(truncate)");
+    overwrite(&database);
+    let reload = relay.instance.reload().unwrap();
+    assert!(matches!(reload, Reload::Done { .. }), "{reload:?}");
+    assert_eq!(moved_aside(relay.instance.folder()).len(), 1);
+    let keys = || -> Vec<String> {
+        let rules = done(http, "GET", "/api/v1/blocklist", &Value::Null).body;
+        let keys = rules.as_array().unwrap().iter();
+        keys.map(|rule| rule["key"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(keys(), ["prefix junk."]);
+    let history = done(http, "GET", "/api/v1/history", &Value::Null).body;
+    assert_eq!(history.as_array().unwrap().len(), 1, "{history}");
+    let said = history[0]["command"].as_str().unwrap();
+    assert!(said.contains("begun anew"), "{said}");
+    // The file that is gone had a first change, too: no version is there twice.
+    let more = done(http, "POST", "/api/v1/blocklist", &rule("more"));
+    assert_ne!(more.body["version"], added.body["version"]);
+    assert_ne!(more.body["id"], added.body["id"]);
+    relay.instance.kill_worker(LIMIT).unwrap();
+    relay.instance.wait_serving(LIMIT).unwrap();
+    assert_eq!(keys(), ["prefix junk.", "prefix more."]);
+    relay.check_books();
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Lines while the table changes: none lost, doubled or torn, backlogs as it was said.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use baton::drill::{Status, free_ports};
@@ -59,58 +61,113 @@ fn lines(prefix: &str, from: u64, to: u64) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Routes that come and go, rules that are put before it: the route that takes all has every line, once.
+/// Sends until it is told to end, some 100,000 lines/s. Tells how many lines.
+fn send_until(relay: &Relay, end: Arc<AtomicBool>) -> JoinHandle<u64> {
+    let mut stream = relay.connect();
+    std::thread::spawn(move || {
+        let mut sent = 0;
+        while !end.load(Ordering::SeqCst) {
+            let text = numbered("a.", sent, sent + 200);
+            stream.write_all(text.as_bytes()).unwrap();
+            sent += 200;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        sent
+    })
+}
+
+/// The numbers of the lines, which must go up.
+fn numbers(file: &[String]) -> Vec<u64> {
+    let number = |line: &String| line.split(' ').nth(1).unwrap().parse().unwrap();
+    let numbers: Vec<u64> = file.iter().map(number).collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b), "out of order, or twice");
+    numbers
+}
+
+/// Where all lines go is flipped again and again, by one change each: each line is at one of the two places, and those sent
+/// after a change was answered are where that says.
 #[test]
 fn changes_under_load_lose_and_misroute_nothing() {
-    let mut relay = Relay::start(&Config::to(&["file:out id=out"]));
-    let http = relay.http;
-    let mut stream = relay.connect();
-    let sender = std::thread::spawn(move || {
-        use std::io::Write;
-        for batch in 0..400 {
-            stream
-                .write_all(numbered("a.", batch * 500, batch * 500 + 500).as_bytes())
-                .unwrap();
-        }
+    let routes = r#"
+[[route]]
+key = "left"
+prefix = "a."
+destinations = ["file:left id=left full=block"]
+[[route]]
+key = "right"
+destinations = ["file:right id=right full=block"]
+"#;
+    let mut relay = Relay::start(&Config {
+        top: "first_only = true\n".to_owned(),
+        routes: routes.to_owned(),
+        ..Config::default()
     });
-    for round in 0..40 {
-        let route =
-            json!({"key": "side", "prefix": "a.", "destinations": ["file:side id=side full=drop"]});
-        done(http, "POST", "/api/v1/routes?place=first", &route);
-        done(
-            http,
-            "PATCH",
-            "/api/v1/routes/side",
-            &json!({"sub": format!("{}", round % 10)}),
-        );
-        done(
-            http,
-            "POST",
-            "/api/v1/blocklist",
-            &json!({"rule": format!("prefix none{round}.")}),
-        );
-        done(
-            http,
-            "DELETE",
-            "/api/v1/routes/side?backlog=drain",
-            &Value::Null,
-        );
+    let http = relay.http;
+    let end = Arc::new(AtomicBool::new(false));
+    let sender = send_until(&relay, end.clone());
+    relay.wait("the first lines", |s| s.total("in") > Some(0));
+    let flips = 60;
+    for flip in 0..flips {
+        let path = "/api/v1/routes/left";
+        match flip % 4 {
+            0 => done(http, "PATCH", path, &json!({"prefix": "none."})),
+            1 => done(http, "PATCH", path, &json!({"prefix": "a."})),
+            2 => done(
+                http,
+                "DELETE",
+                &format!("{path}?backlog=drain"),
+                &Value::Null,
+            ),
+            _ => {
+                let left = json!({"key": "left", "prefix": "a.", "destinations": ["file:left id=left full=block"]});
+                // What is being put away can't be had for a moment.
+                wait_for("it is taken", || {
+                    let path = "/api/v1/routes?place=first";
+                    ask(http, "POST", path, "", &left).status == 201
+                });
+                done(
+                    http,
+                    "POST",
+                    "/api/v1/blocklist",
+                    &json!({"rule": format!("prefix none{flip}.")}),
+                )
+            }
+        };
+        relay.send(format!("a.mark{flip} {flip} 1790000001\n"));
+        // Lines flow while the table has this version.
+        let now = relay.status().total("in");
+        relay.wait("more lines", |s| s.total("in") > now);
     }
-    sender.join().unwrap();
-    let all = |s: &Status| s.of_destination("out", "acknowledged") == Some(200_000);
-    relay.instance.wait_status("all lines", LIMIT, all).unwrap();
-    assert_eq!(relay.file("out"), lines("a.", 0, 200_000));
-    let status = relay.instance.status().unwrap();
+    end.store(true, Ordering::SeqCst);
+    let sent = sender.join().unwrap();
+    let status = relay.wait_done(sent + flips);
     assert_eq!(status.total("blocked"), Some(0));
-    assert_eq!(status.total("in"), Some(200_000));
-    // What the side got is a part of it, in its order, each line once.
-    let side = relay.file("side");
-    let mut last = None;
-    for line in side {
-        let number: u64 = line.split(' ').nth(1).unwrap().parse().unwrap();
-        assert!(last < Some(number), "{number} after {last:?}");
-        last = Some(number);
-    }
+    assert_eq!(status.total("unrouted"), Some(0));
+    let parts = |name: &str| -> (Vec<String>, Vec<String>) {
+        let lines = relay.file(name).into_iter();
+        lines.partition(|line| line.contains("mark"))
+    };
+    let ((left_marks, left), (right_marks, right)) = (parts("left"), parts("right"));
+    let (left, right) = (numbers(&left), numbers(&right));
+    // All of it, at one place each.
+    let mut all = [&left[..], &right[..]].concat();
+    all.sort_unstable();
+    assert!(all.iter().copied().eq(0..sent), "{} of {sent}", all.len());
+    assert_eq!(
+        numbers(&right_marks),
+        (0..flips).step_by(2).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        numbers(&left_marks),
+        (1..flips).step_by(2).collect::<Vec<_>>()
+    );
+    // And each version had its part.
+    let runs = right
+        .windows(2)
+        .filter(|pair| pair[1] != pair[0] + 1)
+        .count();
+    assert!(runs as u64 >= flips / 2 - 1, "{runs} stretches");
+    relay.check_books();
 }
 
 /// A destination that is down, and has a thousand lines.
@@ -239,7 +296,6 @@ fn case_36_an_address_changes_under_load() {
     let mut relay = Relay::start(&Config::to(&[&format!("{} id=to", sinks[0].address)]));
     let mut stream = relay.connect();
     let sender = std::thread::spawn(move || {
-        use std::io::Write;
         for batch in 0..200 {
             stream
                 .write_all(numbered("a.", batch * 500, batch * 500 + 500).as_bytes())

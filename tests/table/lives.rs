@@ -152,10 +152,24 @@ fn what_is_volatile_ends_with_the_worker_and_a_preview_changes_nothing() {
     );
     let of = |relay: &Relay| done(relay.http, "GET", "/api/v1/blocklist", &Value::Null).body;
     assert_eq!(of(&relay), json!([]));
-    done(http, "POST", "/api/v1/blocklist?volatile=true", &rule);
+    let first = done(http, "POST", "/api/v1/blocklist?volatile=true", &rule);
     assert_eq!(of(&relay)[0]["volatile"], true);
+    // What is written doesn't build on it.
+    let place = "/api/v1/blocklist/prefix%20junk./move?place=first";
+    let refused = ask(http, "POST", place, "", &Value::Null);
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    assert!(
+        refused.body["detail"]
+            .as_str()
+            .unwrap()
+            .contains("volatile")
+    );
     relay.instance.reload().unwrap();
     assert_eq!(of(&relay), json!([]));
+    // The first of this worker's is another version than the first of the last one's.
+    let again = done(http, "POST", "/api/v1/blocklist?volatile=true", &rule);
+    assert_ne!(first.header("etag"), again.header("etag"));
+    assert_ne!(first.body["version"], again.body["version"]);
 }
 
 #[test]
@@ -239,7 +253,7 @@ fn wrong_changes_are_refused_and_nothing_happens() {
 
 #[test]
 fn a_database_that_cant_be_written_refuses_what_isnt_volatile() {
-    let relay = Relay::start(&Config::to_file());
+    let mut relay = Relay::start(&Config::to_file());
     let http = relay.http;
     let database = relay.instance.path("baton.db");
     let lock = rusqlite::Connection::open(database).unwrap();
@@ -259,4 +273,55 @@ fn a_database_that_cant_be_written_refuses_what_isnt_volatile() {
     );
     done(http, "POST", "/api/v1/blocklist?volatile=true", &rule);
     lock.execute_batch("ROLLBACK").unwrap();
+    // It isn't written later either: what comes next is all that there is.
+    let other = json!({"rule": "prefix other."});
+    wait_for("the next one is written", || {
+        ask(http, "POST", "/api/v1/blocklist", "", &other).status == 201
+    });
+    relay.instance.reload().unwrap();
+    let rules = done(http, "GET", "/api/v1/blocklist", &Value::Null).body;
+    assert_eq!(rules.as_array().unwrap().len(), 1, "{rules}");
+    assert_eq!(rules[0]["key"], "prefix other.");
+    let history = done(http, "GET", "/api/v1/history", &Value::Null).body;
+    assert_eq!(history.as_array().unwrap().len(), 1, "{history}");
+}
+
+/// A predecessor's commit that is under way, and ends long after the successor has begun to serve.
+#[test]
+fn what_was_being_written_at_a_crash_is_in_force_once_it_is_there() {
+    let mut relay = Relay::start(&Config::to_file());
+    let http = relay.http;
+    done(
+        http,
+        "POST",
+        "/api/v1/blocklist",
+        &json!({"rule": "prefix first."}),
+    );
+    let predecessor = rusqlite::Connection::open(relay.instance.path("baton.db")).unwrap();
+    let commit = r#"BEGIN IMMEDIATE;
+        INSERT INTO table_entry VALUES ('blocklist', 'prefix second.', 1125899907891200, 'added',
+            'blocklist = ["prefix second."]', '2026-01-01T00:00:00.000Z');
+        INSERT INTO route_change (at, via, peer, command, outcome)
+            VALUES ('2026-01-01T00:00:00.000Z', 'http', '', 'add', 'in force');"#;
+    predecessor.execute_batch(commit).unwrap();
+    relay.instance.kill_worker(LIMIT).unwrap();
+    relay.instance.wait_serving(LIMIT).unwrap();
+    relay.wait_logged("can't be taken over yet");
+    let keys = || -> Vec<String> {
+        let rules = done(http, "GET", "/api/v1/blocklist", &Value::Null).body;
+        let keys = rules.as_array().unwrap().iter();
+        keys.map(|rule| rule["key"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(keys(), ["prefix first."]);
+    predecessor.execute_batch("COMMIT").unwrap();
+    wait_for("it is in force", || {
+        keys() == ["prefix first.", "prefix second."]
+    });
+    let third = json!({"rule": "prefix third."});
+    wait_for("a third", || {
+        ask(http, "POST", "/api/v1/blocklist", "", &third).status == 201
+    });
+    relay.instance.reload().unwrap();
+    assert_eq!(keys(), ["prefix first.", "prefix second.", "prefix third."]);
 }

@@ -100,9 +100,8 @@ pub(super) fn of(refusal: &Refusal) -> Problem {
             StatusCode::NOT_FOUND
         }
         Refusal::NoSuchChange(_) => StatusCode::NOT_FOUND,
-        Refusal::Refused(Refused::Exists { .. } | Refused::Nothing) | Refusal::Backlog(_) => {
-            StatusCode::CONFLICT
-        }
+        Refusal::Refused(Refused::Exists { .. } | Refused::Volatile { .. } | Refused::Nothing)
+        | Refusal::Backlog(_) => StatusCode::CONFLICT,
         Refusal::Refused(Refused::Bad(_)) => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::Stale { .. } => StatusCode::PRECONDITION_FAILED,
         Refusal::Restarting | Refusal::Database(_) | Refusal::Failed(_) => {

@@ -40,14 +40,14 @@ pub fn record_change(
     change: &ChangeRow<'_>,
     kept: u64,
 ) -> rusqlite::Result<u64> {
-    let sql =
-        "INSERT INTO route_change (at, via, peer, command, outcome) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "INSERT INTO route_change (id, at, via, peer, command, outcome) VALUES (?6, ?1, ?2, ?3, ?4, ?5)";
     conn.prepare_cached(sql)?.execute(params![
         iso(change.at_ms),
         change.via,
         change.peer,
         change.command,
         change.outcome,
+        change.number.map(signed),
     ])?;
     let id = conn.last_insert_rowid().cast_unsigned();
     let trim = "DELETE FROM route_change WHERE id <= (SELECT max(id) FROM route_change) - ?1";

@@ -63,6 +63,18 @@ impl Change<'_> {
 }
 
 impl Store {
+    /// [What was changed](Store::entries) and [the number of the last change](Store::last_change), of one moment.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read.
+    pub fn table(&self) -> Result<(Vec<EntryRow>, u64), StoreError> {
+        let read = self.conn.unchecked_transaction().map_err(fault)?;
+        let found = (self.entries()?, self.last_change()?);
+        read.finish().map_err(fault)?;
+        Ok(found)
+    }
+
     /// What was changed about the table, in no order.
     ///
     /// # Errors
@@ -196,6 +208,7 @@ mod tests {
             let mut change = store.begin().unwrap();
             let id = change
                 .record_change(&ChangeRow {
+                    number: None,
                     at_ms: number,
                     via: "telnet",
                     peer: "127.0.0.1:1",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::InForce;
+use super::{InForce, Leaving};
 use crate::amend::{Backlog, Document};
 use crate::config::Config;
 use crate::destination::Destination;
@@ -24,25 +24,6 @@ use crate::worker::{report, stop};
 
 /// How often it is looked whether the gate is open again.
 const LOOK: Duration = Duration::from_millis(1);
-
-/// A destination that goes, and what is to become of its lines.
-#[derive(Clone, Debug)]
-pub(in crate::worker) struct Leaving {
-    /// It has no route any more.
-    pub destination: Arc<Destination>,
-    /// What is to become of its lines.
-    pub how: Backlog,
-}
-
-impl Leaving {
-    /// One whose lines are delivered to where they were meant for.
-    pub fn drained(destination: &Arc<Destination>) -> Leaving {
-        Leaving {
-            destination: destination.clone(),
-            how: Backlog::Drain,
-        }
-    }
-}
 
 /// A table that is ready to be in force.
 pub(super) struct Built {
@@ -205,11 +186,7 @@ impl Built {
 
     /// It won't be in force: what was made for it is let go of.
     pub fn give_up(self, relay: &Arc<Relay>) {
-        if !self.taken_back.is_empty() {
-            let leaving = self.taken_back.iter().map(Leaving::drained).collect();
-            lock(&relay.leaving).extend(self.taken_back);
-            relay.runtime.spawn(stop::leave(relay.clone(), leaving));
-        }
+        relay.leave_it(&self.taken_back);
         for destination in self.fresh {
             let id = &destination.spec.id;
             if let Err(error) = relay.registry.release_queue(id) {
@@ -239,10 +216,7 @@ impl Built {
         let leaving: Vec<Leaving> = self
             .gone
             .iter()
-            .map(|gone| Leaving {
-                destination: new(relay, &gone.spec, "", gone.queue.clone()),
-                how,
-            })
+            .map(|gone| Leaving::new(new(relay, &gone.spec, "", gone.queue.clone()), how))
             .collect();
         let next = InForce {
             document: self.document,
@@ -252,8 +226,7 @@ impl Built {
             destinations: self.destinations,
             snapshot: self.snapshot,
         };
-        lock(&relay.leaving).extend(leaving.iter().map(|one| one.destination.clone()));
-        relay.put_in_force(next);
+        relay.leave_with(&self.taken_back, &leaving, || relay.put_in_force(next));
         relay.inputs.gate.pass();
         let replaced = self.succeed.iter().cloned();
         let left = leaving.iter().zip(&self.gone);
@@ -265,6 +238,9 @@ impl Built {
         }
         for (new, _) in &self.succeed {
             report::remember_spec(relay, new);
+        }
+        for one in &leaving {
+            report::remember_leaving(relay, one);
         }
         for new in &self.fresh {
             relay.runtime.spawn(new.clone().run());

@@ -5,14 +5,20 @@ use std::path::Path;
 use super::super::{Begun, assemble, offered::Offered};
 use super::*;
 use crate::admin::access::Access;
+use crate::amend::Backlog;
 use crate::handover::{FromWorker, Link};
 use crate::ledger::{BYTES, Offset, Writer};
+use crate::spec;
 
 const LISTENER: &str = "tcp://127.0.0.1:2003";
 const CONFIG: &[u8] = b"[listen]\nline = []\nhttp = []\n[instrumentation]\ninterval = \"0s\"\n";
 
 /// A worker that doesn't serve yet, and the supervisor's end of its link.
 fn relay() -> (Arc<Relay>, Link) {
+    relay_with(&mut Offered::default())
+}
+
+fn relay_with(offered: &mut Offered) -> (Arc<Relay>, Link) {
     let (link, supervisor) = Link::pair().unwrap();
     let memory = sys::memfd("ledger", BYTES).unwrap();
     let config = Config::compile(Path::new("/baton.toml"), CONFIG).unwrap();
@@ -26,7 +32,7 @@ fn relay() -> (Arc<Relay>, Link) {
         sessions: true,
         ledger: Arc::new(Ledger::open(memory.as_fd()).unwrap()),
     };
-    let relay = assemble::assemble(begun, &mut Offered::default(), Handle::current(), 1);
+    let relay = assemble::assemble(begun, offered, Handle::current(), 1);
     (relay.unwrap(), Link::new(supervisor))
 }
 
@@ -73,4 +79,58 @@ async fn a_connection_whose_slot_has_another_owner_by_now_is_closed_and_released
         queues: Vec::new(),
     };
     assert_eq!(told, released);
+}
+
+/// Queues of destinations that the config doesn't have, and what was said of their lines.
+fn with_leaving(said: &[(&str, Backlog)]) -> (Arc<Relay>, Link) {
+    let mut offered = Offered::default();
+    for (id, how) in said {
+        let text = format!("127.0.0.1:1 id={id} full=drop queue=1MiB");
+        let spec = spec::Destination::parse(&text, "route").unwrap();
+        let size = assemble::ring_size(spec.queue);
+        let memory = sys::memfd("queue", crate::queue::memory_for(size)).unwrap();
+        let item = assemble::leaving_item(&spec, size, *how);
+        offered.take(vec![item], vec![memory]).unwrap();
+    }
+    relay_with(&mut offered)
+}
+
+#[tokio::test]
+async fn what_is_to_become_of_lines_is_known_to_who_takes_over() {
+    let said = [
+        ("a", Backlog::Drain),
+        ("b", Backlog::Discard),
+        ("c", Backlog::Keep),
+    ];
+    let (relay, _supervisor) = with_leaving(&said);
+    let mut found: Vec<(String, Backlog)> = lock(&relay.leaving)
+        .iter()
+        .map(|one| (one.destination.spec.id.clone(), one.how))
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(found, said.map(|(id, how)| (id.to_owned(), how)));
+}
+
+/// From here to the moment in which the table is in force a freeze or a stop may come: it is in a list all the time.
+#[tokio::test]
+async fn a_destination_that_is_taken_back_is_there_until_it_is_in_force_again() {
+    let (relay, _supervisor) = with_leaving(&[("a", Backlog::Keep)]);
+    let there = || relay.all_destinations().len();
+    let back = relay.take_back("a").unwrap().unwrap();
+    assert_eq!(there(), 1);
+    assert!(!relay.put_away(&back), "it is put away");
+    assert!(relay.still_leaves(&back));
+    // It won't be: it goes on leaving, as it was said.
+    relay.leave_it(&[back.clone()]);
+    assert_eq!(lock(&relay.leaving)[0].how, Backlog::Keep);
+    assert!(relay.put_away(&back));
+    assert!(
+        relay.take_back("a").is_err(),
+        "it is put away, and had again"
+    );
+    relay.is_put_away("a");
+    let back = relay.take_back("a").unwrap().unwrap();
+    relay.leave_with(&[back.clone()], &[], || {});
+    assert_eq!(there(), 0);
+    assert!(!relay.still_leaves(&back));
 }

@@ -63,6 +63,7 @@ fn changes_are_kept_for_a_while() {
     for n in 0..10 {
         let mut change = store.begin().unwrap();
         let row = ChangeRow {
+            number: None,
             at_ms: n,
             via: "tcp",
             peer: "10.0.0.1:5000",
