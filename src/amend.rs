@@ -18,6 +18,7 @@ mod finish;
 mod place;
 mod preview;
 mod row;
+mod undo;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::config::{Config, Rule, RuleKind};
 pub use change::{Amended, Backlog, Change, Difference, Form, Place, Preview, Refused};
 pub use entry::{Entry, Spot};
 pub use row::{Row, rows_from_json, rows_to_json};
+pub use undo::in_the_way;
 
 /// Between the positions of two neighbours of the file.
 pub const STEP: i64 = 1 << 20;

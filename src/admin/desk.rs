@@ -126,6 +126,13 @@ pub enum Refusal {
     Refused(Refused),
     /// There is no change of this number, or none that can be undone.
     NoSuchChange(u64),
+    /// What a change left behind isn't there any more.
+    Superseded {
+        /// Its number.
+        id: u64,
+        /// Later ones, about the same rules.
+        by: Vec<u64>,
+    },
     /// The table has another version than it was asked for.
     Stale {
         /// This one.
@@ -146,6 +153,14 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::Refused(refused) => refused.fmt(f),
             Refusal::NoSuchChange(id) => write!(f, "there is no change {id} that can be undone"),
+            Refusal::Superseded { id, by } => {
+                let by: Vec<_> = by.iter().map(u64::to_string).collect();
+                write!(
+                    f,
+                    "what change {id} was about was changed again by {}: undo what came later first, or change it by hand",
+                    by.join(", ")
+                )
+            }
             Refusal::Stale { version } => write!(
                 f,
                 "the table was changed meanwhile, its version is {version}: look at it and ask again"

@@ -52,6 +52,15 @@ impl Backlog {
         ("discard", Backlog::Discard),
         ("keep", Backlog::Keep),
     ];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Backlog::Drain => "drain",
+            Backlog::Discard => "discard",
+            Backlog::Keep => "keep",
+        }
+    }
 }
 
 /// A change of the table.

@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 
 use super::relay::{Relay, lock};
 use crate::admin::desk::{Asked, BacklogOf, Outcome, Refusal, What};
-use crate::amend::{Amended, Backlog, Change, Document, Row, rows_from_json, rows_to_json};
+use crate::amend::{
+    Amended, Backlog, Change, Document, Row, in_the_way, rows_from_json, rows_to_json,
+};
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::intake::{Snapshot, now_ms};
@@ -178,7 +180,7 @@ pub(super) fn change(relay: &Arc<Relay>, asked: &Asked) -> Result<Outcome, Refus
         .map_err(|error| Refusal::Failed(error.to_string()))?;
     let id = match asked.volatile {
         true => None,
-        false => match write(relay, asked, &amended) {
+        false => match write(relay, asked, &amended, &backlog) {
             Ok(id) => Some(id),
             Err(refusal) => {
                 built.give_up(relay);
@@ -224,7 +226,7 @@ fn amended(relay: &Relay, now: &InForce, asked: &Asked) -> Result<Amended, Refus
         What::Change(change) => change,
         What::Undo(id) => {
             undo = Change::Restore {
-                rows: undo_of(relay, *id)?,
+                rows: undo_of(relay, now, *id)?,
             };
             &undo
         }
@@ -232,12 +234,33 @@ fn amended(relay: &Relay, now: &InForce, asked: &Asked) -> Result<Amended, Refus
     Ok(now.document.amend(change, asked.volatile, now_ms())?)
 }
 
-fn undo_of(relay: &Relay, id: u64) -> Result<Vec<Row>, Refusal> {
+/// The rows that undo a change, if what it left behind is still there.
+fn undo_of(relay: &Relay, now: &InForce, id: u64) -> Result<Vec<Row>, Refusal> {
     let path = relay.spool.health().path;
     let store = Store::open_existing(&path, false);
-    let found = store.and_then(|store| store.undo_of(id));
-    let found = found.map_err(|error| Refusal::Database(error.to_string()))?;
-    rows_from_json(&found.ok_or(Refusal::NoSuchChange(id))?).map_err(Refusal::Failed)
+    let found = store.and_then(|store| Ok((store.undo_of(id)?, store.undo_after(id)?)));
+    let (rows, later) = found.map_err(|error| Refusal::Database(error.to_string()))?;
+    let read = |rows: &str| rows_from_json(rows).map_err(Refusal::Failed);
+    let rows = read(&rows.ok_or(Refusal::NoSuchChange(id))?)?;
+    let later = later.iter().map(|(id, rows)| Ok((*id, read(rows)?)));
+    let later: Vec<_> = later.collect::<Result<_, Refusal>>()?;
+    let by = in_the_way(&now.document, &rows, &later);
+    match by.is_empty() {
+        true => Ok(rows),
+        false => Err(Refusal::Superseded { id, by }),
+    }
+}
+
+/// What was asked for, as the history has it: also what was to become of lines, and of how many.
+fn with_backlog(asked: &Asked, backlog: &[BacklogOf]) -> String {
+    let command = &asked.command;
+    match asked.backlog {
+        Some(how) if !backlog.is_empty() => {
+            let lines: u64 = backlog.iter().map(|one| one.queued + one.spooled).sum();
+            format!("{command} ({}: {lines} lines)", how.word())
+        }
+        _ => command.clone(),
+    }
 }
 
 /// What destinations that go have, those that have any.
@@ -259,7 +282,12 @@ fn backlog(now: &InForce, amended: &Amended) -> Vec<BacklogOf> {
 }
 
 /// Writes a change, and tells its number.
-fn write(relay: &Relay, asked: &Asked, amended: &Amended) -> Result<u64, Refusal> {
+fn write(
+    relay: &Relay,
+    asked: &Asked,
+    amended: &Amended,
+    backlog: &[BacklogOf],
+) -> Result<u64, Refusal> {
     let (mut set, mut dropped) = (Vec::new(), Vec::new());
     for row in &amended.rows {
         match row.lasting() {
@@ -274,7 +302,7 @@ fn write(relay: &Relay, asked: &Asked, amended: &Amended) -> Result<u64, Refusal
         at_ms: now_ms(),
         via: asked.via.to_owned(),
         peer: asked.peer.clone(),
-        command: asked.command.clone(),
+        command: with_backlog(asked, backlog),
         undo: rows_to_json(&amended.undo),
         taken: taken.clone(),
     }));

@@ -100,6 +100,7 @@ pub(super) fn of(refusal: &Refusal) -> Problem {
             StatusCode::NOT_FOUND
         }
         Refusal::NoSuchChange(_) => StatusCode::NOT_FOUND,
+        Refusal::Superseded { .. } => StatusCode::CONFLICT,
         Refusal::Refused(Refused::Exists { .. } | Refused::Volatile { .. } | Refused::Nothing)
         | Refusal::Backlog(_) => StatusCode::CONFLICT,
         Refusal::Refused(Refused::Bad(_)) => StatusCode::UNPROCESSABLE_ENTITY,

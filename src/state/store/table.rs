@@ -117,6 +117,26 @@ impl Store {
         let found = self.conn.query_row(sql, [signed(id)], |row| row.get(0));
         found.optional().map_err(fault)
     }
+
+    /// How changes after that number can be undone, ascending by number.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read.
+    pub fn undo_after(&self, id: u64) -> Result<Vec<(u64, String)>, StoreError> {
+        let read = || {
+            let sql = "SELECT id, rows FROM route_undo WHERE id > ?1 ORDER BY id";
+            let mut statement = self.conn.prepare_cached(sql)?;
+            let rows = statement.query_map([signed(id)], |row| {
+                Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        match has_undo(&self.conn).map_err(fault)? {
+            true => read().map_err(fault),
+            false => Ok(Vec::new()),
+        }
+    }
 }
 
 fn entries(conn: &Connection) -> rusqlite::Result<Vec<EntryRow>> {
