@@ -14,6 +14,12 @@ mod changes;
 mod crowd;
 #[path = "page/files.rs"]
 mod files;
+#[path = "page/focus.rs"]
+mod focus;
+#[path = "page/link.rs"]
+mod link;
+#[path = "page/login.rs"]
+mod login;
 #[path = "page/looks.rs"]
 mod looks;
 #[path = "inputs/relay.rs"]

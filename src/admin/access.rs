@@ -1,7 +1,8 @@
 //! Who may see and change a relay from another machine: who knows the token.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
@@ -25,6 +26,9 @@ const MAX_FAILURES: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses whose failures are remembered; beyond, the oldest are forgotten.
 const MAX_ADDRESSES: usize = 1024;
+/// Sessions whose end is remembered. There are no more unless somebody who knows the token makes them; beyond, those that
+/// would end first are forgotten.
+const MAX_ENDED: usize = 1024;
 
 /// What is asked of clients.
 #[derive(Debug)]
@@ -38,6 +42,7 @@ pub struct Access {
     /// Whether it may be profiled.
     pub(super) pprof: bool,
     failures: Mutex<Failures>,
+    ended: Mutex<Ended>,
 }
 
 impl Access {
@@ -67,6 +72,7 @@ impl Access {
             protect_metrics: admin.protect_metrics,
             pprof: admin.pprof,
             failures: Mutex::default(),
+            ended: Mutex::default(),
         }
     }
 
@@ -78,6 +84,30 @@ impl Access {
     /// Notes a wrong token.
     pub(super) fn failed(&self, from: IpAddr, now: Instant) {
         self.failures().note(from, now);
+    }
+
+    /// Ends a session that goes on. `now` is in seconds since 1970.
+    pub(super) fn end_session(&self, value: &str, now: u64) {
+        self.ended().note([Ended::entry(value)], now);
+    }
+
+    /// Whether a session was ended before its time.
+    pub(super) fn has_ended(&self, value: &str) -> bool {
+        self.ended().0.contains(&Ended::entry(value))
+    }
+
+    /// The sessions that were ended before their time, for the next worker: when they would have ended, and their names.
+    pub fn ended_sessions(&self) -> Vec<(u64, String)> {
+        self.ended().0.iter().cloned().collect()
+    }
+
+    /// Takes over what the predecessor had.
+    pub fn end_sessions(&self, ended: Vec<(u64, String)>, now: u64) {
+        self.ended().note(ended, now);
+    }
+
+    fn ended(&self) -> std::sync::MutexGuard<'_, Ended> {
+        self.ended.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     fn failures(&self) -> std::sync::MutexGuard<'_, Failures> {
@@ -151,24 +181,51 @@ impl Token {
         format!("baton_{}", hex(&mac[..4]))
     }
 
-    /// The cookie's value for somebody who logs in now, and how long it holds: `EXPIRES.MAC`. Every worker with the same
-    /// token takes it, so that nobody logs in anew for a restart.
+    /// The cookie's value for somebody who logs in now, and how long it holds: `EXPIRES-NUMBER.MAC`. Every worker with the
+    /// same token takes it, so that nobody logs in anew for a restart. The number is another for each, so that one who logs
+    /// out is the only one.
     pub(super) fn session(&self, now: u64) -> Option<(String, Duration)> {
-        let expires = now.checked_add(SESSION.as_secs())?.to_string();
-        let mac = self.mac("session ", expires.as_bytes())?.finalize();
-        Some((format!("{expires}.{}", hex(&mac.into_bytes())), SESSION))
+        let expires = now.checked_add(SESSION.as_secs())?;
+        let of = format!("{expires}-{}", RandomState::new().hash_one(expires));
+        let mac = self.mac("session ", of.as_bytes())?.finalize();
+        Some((format!("{of}.{}", hex(&mac.into_bytes())), SESSION))
     }
 
     /// Whether a cookie's value is of a session that goes on. `now` is in seconds since 1970.
     pub(super) fn is_session(&self, value: &str, now: u64) -> bool {
-        let Some((expires, mac)) = value.split_once('.') else {
+        let Some((of, mac)) = value.split_once('.') else {
             return false;
         };
-        let (Ok(until), Some(given)) = (expires.parse::<u64>(), unhex(mac)) else {
+        let (Some(until), Some(given)) = (expires(of), unhex(mac)) else {
             return false;
         };
-        let own = self.mac("session ", expires.as_bytes());
+        let own = self.mac("session ", of.as_bytes());
         own.is_some_and(|own| own.verify_slice(&given).is_ok()) && now < until
+    }
+}
+
+/// When a session ends.
+fn expires(of: &str) -> Option<u64> {
+    let digits = of.split(['-', '.']).next()?;
+    digits.parse().ok()
+}
+
+/// Sessions that were ended before their time, until that.
+#[derive(Debug, Default)]
+struct Ended(BTreeSet<(u64, String)>);
+
+impl Ended {
+    /// The value may be written in capitals, and is the same.
+    fn entry(value: &str) -> (u64, String) {
+        (expires(value).unwrap_or(0), value.to_ascii_lowercase())
+    }
+
+    fn note(&mut self, ended: impl IntoIterator<Item = (u64, String)>, now: u64) {
+        self.0.extend(ended);
+        self.0.retain(|(until, _)| *until > now);
+        while self.0.len() > MAX_ENDED {
+            self.0.pop_first();
+        }
     }
 }
 
@@ -289,6 +346,26 @@ mod tests {
         ] {
             assert!(!own.is_session(&forged, 1000), "{forged}");
         }
+    }
+
+    #[test]
+    fn sessions_are_each_their_own_and_end_once() {
+        let own = token("0123456789abcdef");
+        let [(one, _), (other, _)] = [(); 2].map(|()| own.session(1000).unwrap());
+        assert_ne!(one, other);
+        let mut ended = Ended::default();
+        ended.note([Ended::entry(&one)], 1000);
+        let has = |ended: &Ended, value: &str| ended.0.contains(&Ended::entry(value));
+        assert!(has(&ended, &one) && !has(&ended, &other));
+        let capitals = one.to_ascii_uppercase();
+        assert!(own.is_session(&capitals, 1000) && has(&ended, &capitals));
+        // What is over anyhow needn't be remembered, and there are only so many.
+        ended.note(
+            (0..2 * MAX_ENDED as u64).map(|n| (50_000 + n, n.to_string())),
+            50_000,
+        );
+        assert_eq!(ended.0.len(), MAX_ENDED);
+        assert!(!has(&ended, &one));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::validate::Reason;
 /// A relay, for those who look at it and change it. What is marked as slow may wait for the disk: it is asked on a thread
 /// that moves no metrics; all else doesn't block.
 pub trait Desk: Send + Sync + 'static {
-    /// The state at this moment.
+    /// The state at this moment. Slow when there are thousands of destinations.
     fn view(&self) -> View;
     /// The last rejected lines, or those of one reason, the newest last.
     fn rejected(&self, reason: Option<Reason>) -> Vec<Sample>;
@@ -51,12 +51,12 @@ pub trait Desk: Send + Sync + 'static {
     /// # Errors
     /// In words, when they can't be read.
     fn history(&self, before: Option<u64>, most: u32) -> Result<Vec<PastChange>, String>;
-    /// Starts the binary and the config on disk as the next worker. What comes of it is seen in the generations of the
-    /// [view](Desk::view).
+    /// Starts the binary and the config on disk as the next worker; the log says on which way that was asked for, and by
+    /// whom. What comes of it is seen in the generations of the [view](Desk::view).
     ///
     /// # Errors
     /// In words, when that can't even be asked for.
-    fn restart(&self) -> Result<(), String>;
+    fn restart(&self, via: &str, peer: &str) -> Result<(), String>;
     /// Begins a live stream of what matches; it ends when it is dropped. Slow: it compiles expressions.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod events;
 mod guard;
+mod kept;
 mod login;
 mod openapi;
 mod page;
@@ -18,15 +19,12 @@ mod v1;
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 
 use super::desk::Desk;
-use super::samples::samples;
-use crate::metrics;
 
 pub use guard::{Guard, Reach};
 pub use serve::{Limits, Socket, serve, serve_with};
@@ -60,20 +58,35 @@ type Shared = State<Arc<dyn Desk>>;
 /// A longer body is refused.
 const MAX_BODY: usize = 1 << 20;
 
-/// All pages. What isn't there is 404, a method that a page doesn't know 405, a body that is too long 413: all of it as
-/// RFC 9457 has it.
+/// All pages, for everybody who connects.
 pub fn router(source: Arc<dyn Desk>) -> Router {
+    whole(pages(), source)
+}
+
+/// All pages, for those whom a guard lets in, and those by which it does.
+pub fn guarded(source: Arc<dyn Desk>, guard: Guard) -> Router {
+    let pages = whole(pages().merge(guard.pages()), source);
+    guard.around(pages)
+}
+
+fn pages() -> Router<Arc<dyn Desk>> {
     Router::new()
         .route("/", get(root))
         .route("/help", get(INDEX))
         .merge(page::routes())
-        .route("/metrics", get(metrics_text))
+        .route("/metrics", get(seen::metrics))
         .route("/healthz", get(healthz))
         // As they were called before there were versions.
         .route("/api/status", get(seen::status))
         .route("/api/rejected", get(seen::rejected))
         .route("/api/trace", get(seen::trace))
         .nest("/api/v1", v1::routes())
+}
+
+/// What isn't there is 404, a method that a page doesn't know 405, a body that is too long 413: all of it as RFC 9457 has
+/// it.
+fn whole(pages: Router<Arc<dyn Desk>>, source: Arc<dyn Desk>) -> Router {
+    pages
         .fallback(|| async { problem::not_found("there is no such page: / lists what there is") })
         .method_not_allowed_fallback(|| async {
             let detail = "this page doesn't know the method: Allow says which it knows";
@@ -81,16 +94,15 @@ pub fn router(source: Arc<dyn Desk>) -> Router {
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::map_response(problem::instead_of_text))
+        .layer(Extension(Arc::<events::Latest>::default()))
+        .layer(Extension(seen::Metrics::default()))
+        .layer(Extension(seen::Drawn::default()))
         .with_state(source)
 }
 
-async fn root(headers: HeaderMap) -> Response {
-    page::root(&headers, INDEX)
-}
-
-async fn metrics_text(State(source): Shared) -> impl IntoResponse {
-    let text = metrics::prometheus(samples(&source.view()));
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
+async fn root(headers: HeaderMap, guard: Option<Extension<Arc<Guard>>>) -> Response {
+    let logged_in = guard.is_some_and(|guard| guard.has_logged_in(&headers));
+    page::root(&headers, logged_in, INDEX)
 }
 
 async fn healthz(State(source): Shared) -> (StatusCode, &'static str) {

@@ -10,6 +10,8 @@ use crate::handover::Generation;
 /// all of its workers.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct View {
+    /// When that was, in milliseconds since 1970.
+    pub now_ms: u64,
     /// Its number.
     pub generation: u64,
     /// Its process.

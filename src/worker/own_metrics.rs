@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
+
 use super::relay::Relay;
 use super::report;
 use crate::intake::{Origin, Patience, now_ms};
@@ -21,7 +23,14 @@ pub(super) async fn send_for_ever(relay: Arc<Relay>) {
             relay.inputs.gate.opened().await;
             continue;
         }
-        let text = report::graphite(&relay, &own.prefix, (now_ms() / 1000) as u32);
+        // With thousands of destinations that takes as long as a batch mustn't wait.
+        let (asked, prefix) = (relay.clone(), own.prefix.clone());
+        let now_s = (now_ms() / 1000) as u32;
+        let made = spawn_blocking(move || report::graphite(&asked, &prefix, now_s)).await;
+        // The worker ends when one of its threads panics.
+        let Ok(text) = made else {
+            return;
+        };
         let origin = Origin {
             listener: relay.internal,
             address: "internal",

@@ -60,6 +60,7 @@ pub(super) fn view(relay: &Relay) -> View {
         .map(|d| destination(relay, d, health.totals.get(&d.spec.id)))
         .collect();
     View {
+        now_ms: now_ms(),
         state: state(&health, &destinations),
         generation: relay.generation,
         pid: std::process::id(),

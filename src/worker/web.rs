@@ -14,7 +14,7 @@ use super::report;
 use crate::admin::access::Access;
 use crate::admin::charts::Charts;
 use crate::admin::desk::{self, Desk, Outcome, Refusal, TableView};
-use crate::admin::http::{Guard, Reach, Socket, router, serve};
+use crate::admin::http::{Guard, Reach, Socket, guarded, serve};
 use crate::admin::view::View;
 use crate::config::{self, ListenAddress};
 use crate::intake::Sample;
@@ -40,6 +40,11 @@ impl Web {
         }
     }
 
+    /// Who may.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// Serves a listener.
     pub fn serve(&self, relay: &Arc<Relay>, listener: &Listener) {
         let socket = match own_listener(listener) {
@@ -51,8 +56,8 @@ impl Web {
         };
         let (end, mut ended) = watch::channel(false);
         lock(&self.running).push((listener.cookie, end));
-        let pages = router(Arc::new(Asked(relay.clone())));
-        let router = Guard::new(self.access.clone(), reach(&listener.address)).around(pages);
+        let guard = Guard::new(self.access.clone(), reach(&listener.address));
+        let router = guarded(Arc::new(Asked(relay.clone())), guard);
         relay.runtime.spawn(serve(socket, router, async move {
             // That the sender has gone means the same.
             let _ended = ended.wait_for(|ended| *ended).await;
@@ -149,7 +154,8 @@ impl Desk for Asked {
         changes.map_err(|error| error.to_string())
     }
 
-    fn restart(&self) -> Result<(), String> {
+    fn restart(&self, via: &str, peer: &str) -> Result<(), String> {
+        tracing::info!(via, peer, "a restart is asked for");
         let asked = self.0.registry.ask_for_reload();
         asked.map_err(|error| format!("the supervisor can't be asked: {error}"))
     }

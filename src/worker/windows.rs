@@ -306,6 +306,8 @@ fn merge(relay: &Relay, bytes: &[u8], restored: Option<&str>) {
         return;
     };
     relay.charting.restore(parcel.charts);
+    let ended = parcel.head.ended_sessions.clone();
+    relay.web.access().end_sessions(ended, now_ms() / 1000);
     let first = u32::from(restored.is_none());
     let mut came = merge_windows(relay, &snapshot, &parcel, first);
     for (rule, text) in parcel.rules() {

@@ -154,6 +154,30 @@ fn a_profile_says_what_the_relay_does_and_disturbs_nothing() {
     relay.check_books();
 }
 
+/// Who gives up makes room at once, not after a minute.
+#[test]
+fn a_profile_that_nobody_waits_for_ends() {
+    use std::os::unix::net::UnixStream;
+    let config = Config {
+        input: PPROF.to_owned(),
+        ..Config::to_file()
+    };
+    let relay = Relay::start(&config);
+    let line = "GET /debug/pprof/profile?seconds=60";
+    let asked = request(line, "Host: localhost\r\n", "");
+    let mut unix = UnixStream::connect(relay.instance.path("api.sock")).unwrap();
+    unix.write_all(asked.as_bytes()).unwrap();
+    let running = || ask(&relay, "?seconds=1").status == 409;
+    crate::relay::wait_for("the first", running);
+    drop(unix);
+    crate::relay::wait_for("its end", || !running());
+    let mut tcp = TcpStream::connect(("127.0.0.1", relay.http)).unwrap();
+    tcp.write_all(asked.as_bytes()).unwrap();
+    crate::relay::wait_for("the second", running);
+    drop(tcp);
+    crate::relay::wait_for("its end", || !running());
+}
+
 #[test]
 fn nobody_profiles_who_was_not_asked() {
     let relay = Relay::start(&Config::to_file());

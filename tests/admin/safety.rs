@@ -74,10 +74,17 @@ fn without_a_token_others_are_not_listened_to() {
     );
     // At start, too.
     let [port] = free_ports().unwrap();
-    let text = format!("[listen]\nhttp = [\"tcp://0.0.0.0:{port}\"]\n");
+    let text = format!(
+        "[supervisor]\ncontrol = \"unix:control.sock\"\n[listen]\nhttp = [\"tcp://0.0.0.0:{port}\"]\n"
+    );
     let setup = Setup::new(env!("CARGO_BIN_EXE_baton"), &text).unwrap();
-    let error = setup.ready_within(LIMIT).start().unwrap_err().to_string();
-    assert!(!error.is_empty());
+    let error = setup.ready_within(LIMIT).start().unwrap_err();
+    let baton::drill::Error::Ended { status, log, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(status.code(), Some(78), "{log}");
+    assert!(log.contains("set admin.token_file"), "{log}");
+    std::net::TcpStream::connect(("127.0.0.1", port)).unwrap_err();
 }
 
 #[test]
@@ -197,8 +204,30 @@ fn a_form_lets_a_browser_in_until_it_logs_out() {
     // Not with a cookie that somebody made up, and not with another token.
     let forged = with.replace("_", "_0");
     assert_eq!(get(&relay, "/api/v1/table", &forged).status, 401);
+    // The page says who is logged in, and may log out.
+    let page = |headers: &str| get(&relay, "/", &format!("Accept: text/html\r\n{headers}"));
+    let shown = "<form id=\"logout\" method=\"post\" action=\"logout\">";
+    assert!(page(&with).text.contains(shown));
+    let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+    let bare = page(&bearer);
+    assert!(!bare.text.contains(shown) && bare.text.contains("action=\"logout\" hidden>"));
+    assert_ne!(page(&with).header("etag"), bare.header("etag"));
+    // Once out it is out for every copy of the cookie, and for the next worker; others stay.
+    let cookie = log_in(&relay, TOKEN).header("set-cookie").to_owned();
+    let other = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
     let out = post(&relay, "/logout", &with, "");
     assert!(out.header("set-cookie").contains("max-age=0"), "{out:?}");
+    let (name, value) = with.rsplit_once('=').unwrap();
+    let capitals = format!("{name}={}\r\n", value.trim().to_ascii_uppercase());
+    for _ in 0..2 {
+        for old in [&with, &capitals] {
+            assert_eq!(get(&relay, "/api/v1/table", old).status, 401, "{old}");
+        }
+        assert_eq!(get(&relay, "/api/v1/table", &other).status, 200);
+        relay.instance.reload().unwrap();
+    }
+    assert_eq!(post(&relay, "/logout", &with, "").status, 303, "once more");
+    let with = other;
     std::fs::write(relay.instance.path("token"), "another-token-of-some-length").unwrap();
     relay.instance.reload().unwrap();
     assert_eq!(get(&relay, "/api/v1/table", &with).status, 401);
@@ -214,6 +243,9 @@ fn who_tries_too_often_must_wait() {
     }
     let waits = log_in(&relay, TOKEN);
     assert_eq!(waits.status, 429, "{waits:?}");
+    // People see it in the form.
+    assert!(waits.header("content-type").starts_with("text/html"));
+    assert!(waits.text.contains("role=\"alert\">Too many wrong tokens"));
     let seconds: u64 = waits.header("retry-after").parse().unwrap();
     assert!((1..=61).contains(&seconds));
     let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
@@ -304,12 +336,117 @@ fn pages_of_other_sites_change_nothing() {
                 "{method} {headers}"
             );
         }
-        // A WebSocket talks to whoever opened it; what is only read, browsers keep from other sites.
+        // A WebSocket talks to whoever opened it.
         let upgrade = format!("{headers}Upgrade: websocket\r\n");
         let answer = get(&relay, "/api/v1/table", &upgrade);
         assert_eq!(answer.status == 403, !good, "{headers}");
-        assert_eq!(get(&relay, "/api/v1/table", &headers).status, 200);
     }
+}
+
+#[test]
+fn a_page_on_another_port_of_the_same_name_changes_nothing() {
+    let relay = Relay::start(&Config {
+        input: "[admin]\nhosts = [\"relay.example\"]".to_owned(),
+        ..Config::to_file()
+    });
+    let port = relay.http;
+    let posted = |host: &str, origin: &str| {
+        let headers = format!("Host: {host}\r\nOrigin: {origin}\r\n");
+        tcp(port, &request("POST /api/v1/reset", &headers, "{}")).status
+    };
+    // There is nothing to take back: 409.
+    for (host, origin, status) in [
+        ("relay.example", "http://relay.example", 409),
+        ("relay.example:8081", "http://Relay.example:8081", 409),
+        ("relay.example:8081", "http://relay.example:3000", 403),
+        ("relay.example:8081", "http://relay.example", 403),
+        ("relay.example", "https://relay.example", 403),
+        ("127.0.0.1", "http://relay.example", 403),
+        ("127.0.0.1", "http://localhost", 403),
+    ] {
+        assert_eq!(posted(host, origin), status, "{origin} to {host}");
+    }
+}
+
+#[test]
+fn other_sites_read_nothing_and_hold_no_stream() {
+    let relay = Relay::start(&Config::to_file());
+    for (site, mode, dest, status) in [
+        ("same-origin", "cors", "empty", 200),
+        ("none", "navigate", "document", 200),
+        ("cross-site", "navigate", "document", 200),
+        ("cross-site", "navigate", "iframe", 403),
+        ("cross-site", "no-cors", "image", 403),
+        ("cross-site", "cors", "empty", 403),
+        ("same-site", "no-cors", "script", 403),
+    ] {
+        let headers = format!(
+            "Sec-Fetch-Site: {site}\r\nSec-Fetch-Mode: {mode}\r\nSec-Fetch-Dest: {dest}\r\n"
+        );
+        for page in ["/", "/api/v1/status", "/metrics"] {
+            let answer = get(&relay, page, &headers);
+            assert_eq!(answer.status, status, "{page} {headers}");
+        }
+        if status == 403 {
+            assert_eq!(get(&relay, "/api/v1/events", &headers).status, 403);
+        }
+    }
+}
+
+#[test]
+fn the_pages_of_the_log_in_have_the_bounds_and_answers_of_all() {
+    let relay = open_relay("token_file = \"token\"\npprof = true");
+    let bearer = format!("Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n");
+    for page in ["/login", "/logout", "/debug/pprof/profile"] {
+        let answer = tcp(relay.http, &request(&format!("PUT {page}"), &bearer, ""));
+        assert_eq!(answer.status, 405, "{page}");
+        assert_eq!(answer.json()["status"], 405, "{page}");
+    }
+    let long = format!("token={}", "x".repeat(1 << 20));
+    let answer = post(&relay, "/login", "", &long);
+    assert_eq!(answer.status, 413);
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+}
+
+#[test]
+fn if_match_takes_a_list_and_no_weak_tag() {
+    let relay = Relay::start(&Config::to_file());
+    let version = get(&relay, "/api/v1/table", "").header("etag").to_owned();
+    let add = |number: u16, headers: &str| {
+        let rule = format!("{{\"rule\": \"prefix n{number}\"}}");
+        post(&relay, "/api/v1/blocklist", headers, &rule)
+    };
+    for (tags, status) in [
+        (format!("If-Match: W/{version}\r\n"), 412),
+        ("If-Match: \"1\", \"2\"\r\n".to_owned(), 412),
+        ("If-Match: 1\r\n".to_owned(), 400),
+        (format!("If-Match: \"1\", {version}\r\n"), 201),
+        // It has another version now.
+        (format!("If-Match: \"1\"\r\nIf-Match: {version}\r\n"), 412),
+    ] {
+        let answer = add(status, &tags);
+        assert_eq!(answer.status, status, "{tags}: {answer:?}");
+    }
+    let now = get(&relay, "/api/v1/table", "").header("etag").to_owned();
+    let two = format!("If-Match: \"1\"\r\nIf-Match: {now}\r\n");
+    assert_eq!(add(1, &two).status, 201);
+    assert_eq!(add(2, "If-Match: *\r\n").status, 201);
+}
+
+#[test]
+fn who_asks_for_a_restart_is_logged() {
+    let relay = Relay::start(&Config::to_file());
+    assert_eq!(post(&relay, "/api/v1/restart", "", "").status, 202);
+    relay.wait_logged("a restart is asked for");
+    let log = relay.instance.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("a restart is asked for"));
+    let line = line.unwrap();
+    assert!(
+        line.contains("http") && line.contains("127.0.0.1:"),
+        "{line}"
+    );
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use baton::admin::charts::Charts;
@@ -29,10 +29,13 @@ const NEVER: Duration = Duration::from_secs(600);
 struct Fake {
     serving: AtomicBool,
     rejected: usize,
+    /// Who looks waits for it.
+    looking: Mutex<()>,
 }
 
 impl Desk for Fake {
     fn view(&self) -> View {
+        let _looking = self.looking.lock().unwrap();
         super::usual()
     }
 
@@ -92,7 +95,7 @@ impl Desk for Fake {
         Ok(Vec::new())
     }
 
-    fn restart(&self) -> Result<(), String> {
+    fn restart(&self, _: &str, _: &str) -> Result<(), String> {
         Err("no supervisor".to_owned())
     }
 
@@ -137,6 +140,7 @@ impl Server {
         let source = Fake {
             serving: true.into(),
             rejected: 1,
+            ..Fake::default()
         };
         Server::start(Arc::new(source), patient())
     }
@@ -199,6 +203,39 @@ fn metrics_are_openmetrics() {
     assert!(head.contains(kind), "{head}");
     assert!(body.contains("\nbaton_lines_in_total{listener=\"tcp://127.0.0.1:2003\"} 10\n"));
     assert!(body.ends_with("\n# EOF\n"));
+}
+
+/// The runtime has two threads, and they move metrics.
+#[test]
+fn looking_at_everything_holds_up_nobody() {
+    let source = Arc::new(Fake::default());
+    let server = Server::start(source.clone(), patient());
+    let looking = source.looking.lock().unwrap();
+    let pages = [
+        "/metrics",
+        "/api/v1/status",
+        "/metrics",
+        "/api/status",
+        "/api/v1/charts",
+    ];
+    let mut clients = pages.map(|page| {
+        let mut client = server.connect();
+        write!(client, "GET {page} HTTP/1.0\r\n\r\n").unwrap();
+        client
+    });
+    for _ in 0..20 {
+        let (_, body) = server.ask("GET /healthz");
+        assert_eq!(body, "not serving\n");
+    }
+    drop(looking);
+    for client in &mut clients {
+        let answer = read_all(client);
+        assert!(
+            answer.starts_with(b"HTTP/1.0 200 "),
+            "{}",
+            answer.escape_ascii()
+        );
+    }
 }
 
 #[test]

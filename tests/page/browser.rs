@@ -13,11 +13,16 @@ use crate::relay::LIMIT;
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(25);
 
-/// One tab of a browser of its own.
+/// The page is there, and shows something.
+const SHOWN: &str = "document.readyState === 'complete' && [...document.querySelectorAll('main > section')].some(s => !s.hidden)";
+
+/// A browser of its own; what is asked is asked of one tab.
 pub struct Browser {
     process: Child,
     socket: WebSocket<TcpStream>,
     session: String,
+    /// All tabs: their targets and sessions.
+    tabs: Vec<(String, String)>,
     next: u64,
     /// What the page complained about: errors, and what its policy forbids.
     pub complaints: Vec<String>,
@@ -27,6 +32,22 @@ pub struct Browser {
 impl Browser {
     /// Starts a browser that shows this address.
     pub fn open(url: &str) -> Browser {
+        let mut browser = Browser::start();
+        browser.go(url, SHOWN);
+        browser
+    }
+
+    /// Starts a browser in which these scripts run before those of each page.
+    pub fn open_with(url: &str, script: &str) -> Browser {
+        let mut browser = Browser::start();
+        let script = json!({ "source": script });
+        browser.call("Page.addScriptToEvaluateOnNewDocument", script);
+        browser.go(url, SHOWN);
+        browser
+    }
+
+    /// Starts a browser with an empty tab.
+    pub fn start() -> Browser {
         let folder = tempfile::tempdir().unwrap();
         let mut process = Command::new("chromium")
             .args([
@@ -74,15 +95,31 @@ impl Browser {
             process,
             socket,
             session: String::new(),
+            tabs: Vec::new(),
             next: 0,
             complaints: Vec::new(),
             _folder: folder,
         };
-        browser.attach(url);
+        browser.attach();
         browser
     }
 
-    fn attach(&mut self, url: &str) {
+    /// A further tab, which lies before the others.
+    pub fn tab(&mut self, url: &str) {
+        self.session.clear();
+        self.attach();
+        self.go(url, SHOWN);
+    }
+
+    /// Brings the tab of that number to the front.
+    pub fn turn_to(&mut self, tab: usize) {
+        let (target, session) = self.tabs[tab].clone();
+        self.session.clear();
+        self.call("Target.activateTarget", json!({ "targetId": target }));
+        self.session = session;
+    }
+
+    fn attach(&mut self) {
         let made = self.call("Target.createTarget", json!({"url": "about:blank"}));
         let target = made["targetId"].as_str().unwrap();
         let attached = self.call(
@@ -90,12 +127,18 @@ impl Browser {
             json!({"targetId": target, "flatten": true}),
         );
         self.session = attached["sessionId"].as_str().unwrap().to_owned();
+        self.tabs.push((target.to_owned(), self.session.clone()));
         for domain in ["Page", "Runtime", "Log"] {
             self.call(&format!("{domain}.enable"), json!({}));
         }
         self.size(1280, 900);
+    }
+
+    /// Goes to an address, and waits until an expression is true.
+    #[track_caller]
+    pub fn go(&mut self, url: &str, until: &str) {
         self.call("Page.navigate", json!({"url": url}));
-        self.wait("document.readyState === 'complete' && [...document.querySelectorAll('main > section')].some(s => !s.hidden)");
+        self.wait(until);
     }
 
     /// One command of the protocol.

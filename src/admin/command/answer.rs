@@ -102,7 +102,7 @@ pub fn answer(desk: &dyn Desk, command: &Command, peer: &str) -> Answer {
             Ok(texts.lines().map(str::to_owned).collect())
         }
         Command::Change(wish) => change(desk, wish, peer),
-        Command::Restart => desk.restart().map(|()| Vec::new()),
+        Command::Restart => desk.restart("telnet", peer).map(|()| Vec::new()),
         // What begins or ends by these is the session's.
         Command::Subscribe(_) | Command::Quit => Ok(Vec::new()),
     };

@@ -169,7 +169,7 @@ impl Desk for Table {
         Ok(Vec::new())
     }
 
-    fn restart(&self) -> Result<(), String> {
+    fn restart(&self, _: &str, _: &str) -> Result<(), String> {
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! `GET /api/v1/events`: the status each second, and that the table has changed, as server-sent events.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -11,9 +11,9 @@ use axum::response::Response;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Shared;
+use super::kept::Kept;
 use super::problem::{Problem, unavailable};
 use super::stream::{Events, Gone, Streaming};
-use super::v1::aside;
 use crate::admin::desk::Desk;
 
 /// How often the table is looked at.
@@ -21,26 +21,39 @@ const LOOK: Duration = Duration::from_millis(200);
 /// So many looks are from one status to the next.
 const LOOKS: u32 = 5;
 
-/// The last status, for all who listen: it is made once a second, however many they are.
-#[derive(Debug, Default)]
-pub(super) struct Latest(Mutex<Option<(Instant, Bytes)>>);
+/// What is before the status in an event, and behind it.
+const BEFORE: &[u8] = b"event: status\ndata: ";
+const BEHIND: &[u8] = b"\n\n";
+/// Statuses in memory at most: so many were read slowly by as many clients.
+const STATUSES: usize = 16;
+
+/// The last status, as an event: for all who listen, and for all who ask.
+#[derive(Debug)]
+pub(super) struct Latest(Kept);
+
+impl Default for Latest {
+    fn default() -> Latest {
+        Latest(Kept::new(STATUSES))
+    }
+}
 
 impl Latest {
-    async fn status(&self, desk: &Arc<dyn Desk>) -> Result<Bytes, Problem> {
-        let fresh = |last: &(Instant, Bytes)| last.0.elapsed() < LOOK * (LOOKS - 1);
-        let kept = |last: &Mutex<Option<_>>| {
-            let last = last.lock().unwrap_or_else(|e| e.into_inner()).clone();
-            last.filter(fresh)
+    /// The event. For those who listen it is made once a second.
+    async fn event(&self, desk: &Arc<dyn Desk>, not_before: Instant) -> Result<Bytes, Problem> {
+        let desk = desk.clone();
+        let make = move || {
+            let mut text = BEFORE.to_vec();
+            serde_json::to_writer(&mut text, &desk.view())?;
+            text.extend_from_slice(BEHIND);
+            Ok::<_, serde_json::Error>(text)
         };
-        if let Some((_, status)) = kept(&self.0) {
-            return Ok(status);
-        }
-        let (now, desk) = (Instant::now(), desk.clone());
-        let json = aside(move || serde_json::to_vec(&desk.view())).await?;
-        let json = json.map_err(|error| unavailable(&error.to_string()))?;
-        let status = Bytes::from(json);
-        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some((now, status.clone()));
-        Ok(status)
+        self.0.get(not_before, make).await
+    }
+
+    /// The status as it is now.
+    pub(super) async fn status(&self, desk: &Arc<dyn Desk>) -> Result<Bytes, Problem> {
+        let event = self.event(desk, Instant::now()).await?;
+        Ok(event.slice(BEFORE.len()..event.len() - BEHIND.len()))
     }
 }
 
@@ -84,9 +97,11 @@ async fn send(events: &Events, desk: &Arc<dyn Desk>, latest: &Latest) -> Result<
             version = now;
         }
         if look % LOOKS == 0 {
-            // It can't be had while the worker ends; then the events end, too.
-            let status = latest.status(desk).await.map_err(|_ending| Gone)?;
-            events.send("status", &status).await?;
+            let recent = Instant::now() - LOOK * (LOOKS - 1);
+            // It can't be had while the worker ends, and while others read slowly: then there is the next one.
+            if let Ok(status) = latest.event(desk, recent).await {
+                events.send_shared(status).await?;
+            }
         }
         look = look.wrapping_add(1);
     }

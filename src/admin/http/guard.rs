@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -59,15 +59,18 @@ impl Guard {
         }
     }
 
+    /// The pages by which one is let in and out, and those that this listener alone may have.
+    pub(super) fn pages<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        match self.access.pprof {
+            true => login::routes().merge(pprof::routes()),
+            false => login::routes(),
+        }
+    }
+
     /// The pages, for those who are let in.
-    pub fn around(self, pages: Router) -> Router {
+    pub(super) fn around(self, pages: Router) -> Router {
         let guard = Arc::new(self);
-        let pages = match guard.access.pprof {
-            true => pages.merge(pprof::routes()),
-            false => pages,
-        };
         pages
-            .merge(login::routes())
             .layer(Extension(guard.clone()))
             .layer(middleware::from_fn_with_state(guard, pass))
     }
@@ -106,12 +109,16 @@ impl Guard {
         if self.reach != Reach::Owner && !(is_open && self.reach == Reach::Others) {
             self.check_host(request).map_err(refused)?;
         }
-        if is_acting(request) && !self.is_from_here(request.headers()) {
+        let is_welcome = match is_acting(request) {
+            true => self.is_from_here(request.headers()),
+            false => is_from_here_or_gone_to(request.headers()),
+        };
+        if !is_welcome {
             let detail = "this comes from a page of another site";
             return Err(refused(problem(StatusCode::FORBIDDEN, detail)));
         }
         match self.token() {
-            Some(token) if !is_open && request.uri().path() != login::PAGE => {
+            Some(token) if !is_open && !login::PAGES.contains(&request.uri().path()) => {
                 self.check_token(token, request)
             }
             _ => Ok(()),
@@ -158,13 +165,31 @@ impl Guard {
         let Some(origin) = text(ORIGIN) else {
             return true;
         };
-        let Some((_, authority)) = origin.split_once("://") else {
-            // "null", of a page without an origin.
-            return false;
-        };
-        let named = host_name(authority);
-        text(HOST).is_some_and(|host| host.eq_ignore_ascii_case(authority))
-            || named.is_some_and(|name| self.access.hosts.contains(&name))
+        // By name, port and scheme: who has another port of this machine is somebody else. "null" is of a page without an
+        // origin. Where it is https that was spoken, with a proxy, browsers say Sec-Fetch-Site.
+        let own = origin.strip_prefix("http://");
+        own.is_some_and(|own| text(HOST).is_some_and(|host| host.eq_ignore_ascii_case(own)))
+    }
+
+    /// Whether a browser's user has logged in with it, by the form.
+    pub(super) fn has_logged_in(&self, headers: &HeaderMap) -> bool {
+        self.token()
+            .is_some_and(|token| self.session(token, headers).is_some())
+    }
+
+    /// The session that goes on, of those whose cookies came.
+    pub(super) fn session<'a>(&self, token: &Token, headers: &'a HeaderMap) -> Option<&'a str> {
+        let name = token.cookie();
+        let cookies = headers.get_all(COOKIE).into_iter();
+        let mut cookies = cookies
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|cookie| cookie.trim().split_once('='));
+        let now = seconds();
+        let (_, session) = cookies.find(|(key, value)| {
+            *key == name && token.is_session(value, now) && !self.access.has_ended(value)
+        })?;
+        Some(session)
     }
 
     fn check_token(&self, token: &Token, request: &Request) -> Result<(), Refused> {
@@ -176,7 +201,7 @@ impl Guard {
         match bearer {
             Some((true, given)) => self.judge(token, given, request),
             Some((false, _)) => Err(unauthorized()),
-            None if has_session(token, headers) => Ok(()),
+            None if self.session(token, headers).is_some() => Ok(()),
             None if wants_page(request) => Err(Box::new(Redirect::to(login::PAGE).into_response())),
             None => Err(unauthorized()),
         }
@@ -186,27 +211,26 @@ impl Guard {
     fn judge(&self, token: &Token, given: &[u8], request: &Request) -> Result<(), Refused> {
         self.try_token(token, given, request.extensions().get::<Peer>())
             .map_err(|wait| match wait {
-                Some(problem) => problem,
+                Some(wait) => {
+                    let response = problem(StatusCode::TOO_MANY_REQUESTS, WAIT).into_response();
+                    Box::new(must_wait(response, wait))
+                }
                 None => unauthorized(),
             })
     }
 
-    /// Whether a token is the one; `Some`: it isn't even looked at.
+    /// Whether a token is the one; `Some`: it isn't even looked at, for so long.
     pub(super) fn try_token(
         &self,
         token: &Token,
         given: &[u8],
         peer: Option<&Peer>,
-    ) -> Result<(), Option<Refused>> {
+    ) -> Result<(), Option<Duration>> {
         let now = Instant::now();
         let from = peer.and_then(|peer| peer.0.parse::<SocketAddr>().ok());
         let from = from.map(|from| from.ip());
         if let Some(wait) = from.and_then(|from| self.access.must_wait(from, now)) {
-            let detail = "too many wrong tokens came from your address: wait a minute";
-            let mut response = problem(StatusCode::TOO_MANY_REQUESTS, detail).into_response();
-            let seconds = HeaderValue::from(wait.as_secs() + 1);
-            response.headers_mut().insert(RETRY_AFTER, seconds);
-            return Err(Some(Box::new(response)));
+            return Err(Some(wait));
         }
         if token.is(given) {
             return Ok(());
@@ -217,6 +241,15 @@ impl Guard {
         }
         Err(None)
     }
+}
+
+pub(super) const WAIT: &str = "too many wrong tokens came from your address: wait a minute";
+
+/// Says after which time one may come again.
+pub(super) fn must_wait(mut response: Response, wait: Duration) -> Response {
+    let seconds = HeaderValue::from(wait.as_secs() + 1);
+    response.headers_mut().insert(RETRY_AFTER, seconds);
+    response
 }
 
 /// `Bearer abc` → both words.
@@ -232,16 +265,6 @@ fn unauthorized() -> Refused {
     let asks = HeaderValue::from_static("Bearer realm=\"baton\"");
     response.headers_mut().insert(WWW_AUTHENTICATE, asks);
     Box::new(response)
-}
-
-fn has_session(token: &Token, headers: &HeaderMap) -> bool {
-    let name = token.cookie();
-    let cookies = headers.get_all(COOKIE).into_iter();
-    let mut cookies = cookies
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|cookie| cookie.trim().split_once('='));
-    cookies.any(|(key, value)| key == name && token.is_session(value, seconds()))
 }
 
 /// Now, in seconds since 1970.
@@ -265,6 +288,15 @@ fn is_acting(request: &Request) -> bool {
     // What costs time may not be asked for by an image of another site either.
     let is_costly = request.uri().path().starts_with("/debug/");
     !is_read || is_costly || request.headers().contains_key(UPGRADE)
+}
+
+/// Whether what only reads is of no browser, of a page of this relay, or of somebody who follows a link. Other pages could
+/// not see what is answered, but hold streams, and have the relay work.
+fn is_from_here_or_gone_to(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    text("sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"))
+        || text("sec-fetch-mode") == Some("navigate")
+            && text("sec-fetch-dest").is_none_or(|dest| dest == "document")
 }
 
 /// The name without a port, as names are compared.

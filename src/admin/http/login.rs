@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::header::{LOCATION, SET_COOKIE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
 use super::Peer;
-use super::guard::{Guard, seconds};
+use super::guard::{Guard, must_wait, seconds};
 use super::query::Query;
 
 /// Where it is.
 pub(super) const PAGE: &str = "/login";
+const OUT: &str = "/logout";
+/// Nobody must have been let in before: not to come in, nor to be told that one is out already.
+pub(super) const PAGES: [&str; 2] = [PAGE, OUT];
 
 const FORM: &str = "<!doctype html>
 <html lang=\"en\">
@@ -32,12 +35,17 @@ const FORM: &str = "<!doctype html>
 </form>
 </html>
 ";
-const WRONG: &str = "<p role=\"alert\">This is not the token.</p>";
 
-pub(super) fn routes() -> Router {
+pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route(PAGE, get(form).post(log_in))
-        .route("/logout", post(log_out))
+        .route(OUT, post(log_out))
+}
+
+/// The form again, with what was wrong.
+fn again(status: StatusCode, said: &str) -> Response {
+    let said = format!("<p role=\"alert\">{said}</p>");
+    (status, Html(FORM.replace("<!--wrong-->", &said))).into_response()
 }
 
 async fn form(Extension(guard): Extension<Arc<Guard>>) -> Response {
@@ -71,22 +79,26 @@ async fn log_in(
             )),
             None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         },
-        Err(Some(must_wait)) => *must_wait,
-        Err(None) => {
-            let form = Html(FORM.replace("<!--wrong-->", WRONG));
-            (StatusCode::FORBIDDEN, form).into_response()
+        Err(Some(wait)) => {
+            let said = "Too many wrong tokens came from your address: wait a minute.";
+            must_wait(again(StatusCode::TOO_MANY_REQUESTS, said), wait)
         }
+        Err(None) => again(StatusCode::FORBIDDEN, "This is not the token."),
     }
 }
 
-async fn log_out(Extension(guard): Extension<Arc<Guard>>) -> Response {
-    match guard.token() {
-        Some(token) => with_cookie(&format!(
-            "{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict",
-            token.cookie()
-        )),
-        None => Redirect::to("/").into_response(),
+async fn log_out(Extension(guard): Extension<Arc<Guard>>, headers: HeaderMap) -> Response {
+    let Some(token) = guard.token() else {
+        return Redirect::to("/").into_response();
+    };
+    // Whoever has a copy of the cookie is out, too.
+    if let Some(session) = guard.session(token, &headers) {
+        guard.access.end_session(session, seconds());
     }
+    with_cookie(&format!(
+        "{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict",
+        token.cookie()
+    ))
 }
 
 /// To the first page, with this cookie.

@@ -33,11 +33,15 @@ macro_rules! files {
 
 const HTML: &str = "text/html; charset=utf-8";
 
-static INDEX: File = File {
-    name: "index.html",
-    kind: HTML,
-    body: include_str!("../page/index.html"),
-};
+const INDEX: &str = include_str!("../page/index.html");
+/// What is in it for those alone who have logged in, and hidden from others.
+const HIDDEN: &str = "<form id=\"logout\" method=\"post\" action=\"logout\" hidden>";
+const SHOWN: &str = "<form id=\"logout\" method=\"post\" action=\"logout\">";
+static INDEX_LOGGED_IN: LazyLock<(String, String)> = LazyLock::new(|| {
+    let body = INDEX.replace(HIDDEN, SHOWN);
+    let tag = tag(&body);
+    (body, tag)
+});
 
 static FILES: [File; 21] = files![
     "style.css" "text/css; charset=utf-8",
@@ -63,8 +67,9 @@ static FILES: [File; 21] = files![
     "trace.js" "text/javascript; charset=utf-8",
 ];
 
-static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| FILES.iter().map(tag).collect());
-static INDEX_TAG: LazyLock<String> = LazyLock::new(|| tag(&INDEX));
+static TAGS: LazyLock<Vec<String>> =
+    LazyLock::new(|| FILES.iter().map(|file| tag(file.body)).collect());
+static INDEX_TAG: LazyLock<String> = LazyLock::new(|| tag(INDEX));
 
 /// The page's files, below `/page/`; the page itself is [`root`].
 pub(super) fn routes() -> Router<Arc<dyn Desk>> {
@@ -72,26 +77,31 @@ pub(super) fn routes() -> Router<Arc<dyn Desk>> {
 }
 
 /// `/`: the page for who takes HTML, for others this text.
-pub(super) fn root(headers: &HeaderMap, text: &'static str) -> Response {
+pub(super) fn root(headers: &HeaderMap, logged_in: bool, text: &'static str) -> Response {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
-    let mut response = match accept.is_some_and(|accept| accept.contains("text/html")) {
-        true => served(&INDEX, &INDEX_TAG, headers),
-        false => text.into_response(),
+    let is_page = accept.is_some_and(|accept| accept.contains("text/html"));
+    let mut response = match (is_page, logged_in) {
+        (true, false) => served(HTML, INDEX, &INDEX_TAG, headers),
+        (true, true) => {
+            let (body, tag) = &*INDEX_LOGGED_IN;
+            served(HTML, body, tag, headers)
+        }
+        (false, _) => text.into_response(),
     };
-    let vary = axum::http::HeaderValue::from_static("accept");
+    let vary = axum::http::HeaderValue::from_static("accept, cookie");
     response.headers_mut().insert(VARY, vary);
     response
 }
 
 async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
     match FILES.iter().position(|file| file.name == name) {
-        Some(at) => served(&FILES[at], &TAGS[at], &headers),
+        Some(at) => served(FILES[at].kind, FILES[at].body, &TAGS[at], &headers),
         None => problem::not_found("the page has no such file").into_response(),
     }
 }
 
 /// A browser asks each time whether the file is still the same: after an upgrade no old part meets a new one.
-fn served(file: &'static File, tag: &str, headers: &HeaderMap) -> Response {
+fn served(kind: &'static str, body: &'static str, tag: &str, headers: &HeaderMap) -> Response {
     let known = headers
         .get(IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok());
@@ -103,12 +113,12 @@ fn served(file: &'static File, tag: &str, headers: &HeaderMap) -> Response {
     ];
     match same {
         true => (StatusCode::NOT_MODIFIED, about).into_response(),
-        false => (about, [(CONTENT_TYPE, file.kind)], file.body).into_response(),
+        false => (about, [(CONTENT_TYPE, kind)], body).into_response(),
     }
 }
 
-fn tag(file: &File) -> String {
-    let digest = Md5::digest(file.body);
+fn tag(body: &str) -> String {
+    let digest = Md5::digest(body);
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("\"{hex}\"")
 }

@@ -20,7 +20,7 @@ use crate::profile::{Error, Profiler};
 
 const LONGEST: u64 = 60;
 
-pub(super) fn routes() -> Router {
+pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/debug/pprof/profile", get(profile))
 }
 
@@ -46,6 +46,8 @@ async fn profile(
         () = sleep(Duration::from_secs(seconds)) => {}
         // What there is, before this worker ends.
         () = streaming.stopped() => {}
+        // Others may profile at once.
+        () = streaming.hung_up() => return Err(unavailable("nobody waits for it any more")),
     }
     let profile = aside(move || profiler.finish()).await?;
     let profile = profile.map_err(|error| unavailable(&error.to_string()))?;

@@ -1,20 +1,81 @@
 //! What is seen of a relay: its status, what it rejects, what becomes of a metric, its config.
 
-use axum::Json;
-use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
 
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderName;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::events::Latest;
+use super::kept::Kept;
 use super::problem::{self, Problem};
 use super::query;
 use super::v1::aside;
 use super::{MAX_TRACED, Shared};
-use crate::admin::view::View;
+use crate::admin::samples::samples;
+use crate::metrics;
 use crate::validate::Reason;
 
+const JSON: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
+/// Texts of metrics in memory at most, and charts, of which one has 22 MB of numbers with ten thousand destinations.
+const TEXTS: usize = 16;
+const CHARTS: usize = 4;
+/// There is a point each ten seconds: charts may be so old.
+const SHARED: Duration = Duration::from_secs(1);
+
+/// The last metrics.
+#[derive(Clone, Debug)]
+pub(super) struct Metrics(Arc<Kept>);
+
+/// The last charts.
+#[derive(Clone, Debug)]
+pub(super) struct Drawn(Arc<Kept>);
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics(Arc::new(Kept::new(TEXTS)))
+    }
+}
+
+impl Default for Drawn {
+    fn default() -> Drawn {
+        Drawn(Arc::new(Kept::new(CHARTS)))
+    }
+}
+
 /// All there is to see.
-pub(super) async fn status(State(source): Shared) -> Json<View> {
-    Json(source.view())
+pub(super) async fn status(
+    State(source): Shared,
+    Extension(latest): Extension<Arc<Latest>>,
+) -> Result<Response, Problem> {
+    let status = latest.status(&source).await?;
+    Ok((JSON, status).into_response())
+}
+
+/// The counters, for Prometheus.
+pub(super) async fn metrics(
+    State(source): Shared,
+    Extension(Metrics(kept)): Extension<Metrics>,
+) -> Result<Response, Problem> {
+    let make = move || Ok::<_, Infallible>(metrics::prometheus(samples(&source.view())).into());
+    let text = kept.get(Instant::now(), make).await?;
+    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}
+
+/// The last half hour in points.
+pub(super) async fn charts(
+    State(source): Shared,
+    Extension(Drawn(kept)): Extension<Drawn>,
+) -> Result<Response, Problem> {
+    let make = move || serde_json::to_vec(&source.charts());
+    let charts = kept.get(Instant::now() - SHARED, make).await?;
+    Ok((JSON, charts).into_response())
 }
 
 /// The config with the rules in force, as TOML.

@@ -2,6 +2,7 @@
 //! amount for a known time.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use super::stream::{self, Streaming};
 
 /// Of the head of a request, and of an answer before it is written.
 const BUFFER: usize = 64 * 1024;
+/// How long it may take to find a user's name.
+const NAMED: Duration = Duration::from_secs(1);
 /// The pause when the kernel has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -81,6 +84,17 @@ enum Client {
     Unix(UnixStream),
 }
 
+impl Client {
+    /// Its socket once more; none if there are no descriptors left: then a hang-up is seen later.
+    fn duplicate(&self) -> Option<OwnedFd> {
+        let socket = match self {
+            Client::Tcp(stream, _) => stream.as_fd(),
+            Client::Unix(stream) => stream.as_fd(),
+        };
+        socket.try_clone_to_owned().ok()
+    }
+}
+
 impl Socket {
     async fn accept(&self) -> io::Result<Client> {
         match self {
@@ -98,16 +112,31 @@ impl Socket {
 
 /// The user at the other end: `alice (uid 1000)`.
 async fn user(stream: &UnixStream) -> Peer {
-    let Ok(credentials) = stream.peer_cred() else {
-        return Peer("unknown".to_owned());
+    match stream.peer_cred() {
+        Ok(credentials) => named(credentials.uid(), name_of).await,
+        Err(_unknown) => Peer("unknown".to_owned()),
+    }
+}
+
+fn name_of(uid: u32) -> Option<String> {
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid));
+    user.ok().flatten().map(|user| user.name)
+}
+
+/// Names may come over the network, and not come: then the number does. Those who look hold so many threads at most.
+async fn named(uid: u32, name_of: impl FnOnce(u32) -> Option<String> + Send + 'static) -> Peer {
+    static LOOKING: Semaphore = Semaphore::const_new(4);
+    let found = async {
+        let place = LOOKING.acquire().await.ok()?;
+        let look = move || {
+            let name = name_of(uid);
+            drop(place);
+            name
+        };
+        tokio::task::spawn_blocking(look).await.ok().flatten()
     };
-    let uid = credentials.uid();
-    // Names may come over the network.
-    let found = tokio::task::spawn_blocking(move || {
-        nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid))
-    });
-    match found.await {
-        Ok(Ok(Some(user))) => Peer(format!("{} (uid {uid})", user.name)),
+    match timeout(NAMED, found).await {
+        Ok(Some(name)) => Peer(format!("{name} (uid {uid})")),
         _nameless => Peer(format!("uid {uid}")),
     }
 }
@@ -147,6 +176,7 @@ pub async fn serve_with(
                 failing = false;
                 let (router, stop) = (router.clone(), stop.subscribe());
                 let streaming = Streaming::new(room.clone(), stop, limits.patience);
+                let streaming = streaming.on(client.duplicate());
                 connections.spawn(async move {
                     match client {
                         Client::Tcp(socket, peer) => {
@@ -213,4 +243,30 @@ async fn connection(
     }
     connection.as_mut().graceful_shutdown();
     let _answered = timeout(limits.grace, connection).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_no_name_in_time_is_known_by_number() {
+        let found = named(7, |uid| Some(format!("name{uid}"))).await;
+        assert_eq!(found.0, "name7 (uid 7)");
+        assert_eq!(named(7, |_| None).await.0, "uid 7");
+        // As many as may hang do, and one more.
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let ended = Arc::new(std::sync::Mutex::new(ended));
+        let all = (0..5).map(|_| {
+            let ended = ended.clone();
+            tokio::spawn(named(7, move |_| {
+                let _ended = ended.lock().unwrap().recv();
+                None
+            }))
+        });
+        for one in all.collect::<Vec<_>>() {
+            assert_eq!(one.await.unwrap().0, "uid 7");
+        }
+        drop(end);
+    }
 }

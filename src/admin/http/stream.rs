@@ -2,6 +2,7 @@
 //! connection, so there are fewer of them; who doesn't read is cut off; and they are told when serving ends.
 
 use std::convert::Infallible;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,13 +14,16 @@ use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::Response;
 use hyper::body::{Body as HttpBody, Frame};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::problem::{Problem, unavailable};
 
 /// How long an event may wait for who asked for it; then the connection is cut.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether a client is gone to whom nothing is written.
+const HUNG_UP: Duration = Duration::from_millis(250);
 /// Events on their way to a connection.
 const UNDER_WAY: usize = 4;
 
@@ -35,6 +39,8 @@ pub(crate) struct Streaming {
     /// Changes, or has gone, when serving ends.
     stop: watch::Receiver<()>,
     patience: Duration,
+    /// The connection's socket, to see whether somebody is there while nothing is written.
+    socket: Option<Arc<OwnedFd>>,
 }
 
 impl Streaming {
@@ -50,6 +56,31 @@ impl Streaming {
             cut: Arc::default(),
             stop,
             patience,
+            socket: None,
+        }
+    }
+
+    /// With a duplicate of the connection's socket.
+    pub(super) fn on(self, socket: Option<OwnedFd>) -> Streaming {
+        Streaming {
+            socket: socket.map(Arc::new),
+            ..self
+        }
+    }
+
+    /// Waits until the client has ended its side. One that has may still listen (`printf … | nc`), and mostly it is gone:
+    /// what keeps others out isn't gone on with for it.
+    pub(super) async fn hung_up(&self) {
+        let Some(socket) = &self.socket else {
+            return std::future::pending().await;
+        };
+        let has_ended = || {
+            let mut seen = [PollFd::new(socket, PollFlags::RDHUP)];
+            let now = Timespec::default();
+            poll(&mut seen, Some(&now)).is_ok_and(|number| number > 0)
+        };
+        while !has_ended() {
+            sleep(HUNG_UP).await;
         }
     }
 
@@ -140,7 +171,15 @@ impl Events {
     /// # Errors
     /// As [`Events::send`].
     pub(crate) async fn send_text(&self, text: Vec<u8>) -> Result<(), Gone> {
-        match timeout(self.patience, self.sender.send(text.into())).await {
+        self.send_shared(text.into()).await
+    }
+
+    /// Sends what is already in the format, and may be sent to others as well.
+    ///
+    /// # Errors
+    /// As [`Events::send`].
+    pub(crate) async fn send_shared(&self, text: Bytes) -> Result<(), Gone> {
+        match timeout(self.patience, self.sender.send(text)).await {
             Ok(sent) => sent.map_err(|_gone| Gone),
             Err(_too_slow) => {
                 self.cut.notify_one();

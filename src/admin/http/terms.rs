@@ -12,7 +12,7 @@ use crate::amend::{Backlog, Place};
 pub(super) struct Asker {
     pub peer: String,
     pub via: &'static str,
-    pub if_match: Option<String>,
+    pub if_match: Option<Tags>,
 }
 
 impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Asker {
@@ -42,18 +42,58 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Asker {
     }
 }
 
-fn if_match(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(tag) = headers.get(IF_MATCH) else {
-        return Ok(None);
-    };
-    match tag.to_str().map(str::trim) {
-        Ok("*") => Ok(None),
-        Ok(tag) if tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"') => {
-            Ok(Some(tag[1..tag.len() - 1].to_owned()))
+/// Versions of the table that a change may be made of (If-Match, RFC 9110, 13.1.1).
+#[derive(Debug, PartialEq)]
+pub(super) struct Tags(Vec<String>);
+
+impl Tags {
+    /// The one that the table is to have: that which it has, if it is among them. None of them may be one that a table can
+    /// have.
+    pub fn wanted(self, now: &str) -> String {
+        let mut tags = self.0;
+        let at = tags.iter().position(|tag| tag == now).unwrap_or(0);
+        match tags.is_empty() {
+            true => String::new(),
+            false => tags.swap_remove(at),
         }
-        _ => Err(problem::bad(
-            "If-Match: expected one ETag in quotes, as the table was read with",
-        )),
+    }
+}
+
+/// `None`: any.
+fn if_match(headers: &HeaderMap) -> Result<Option<Tags>, Problem> {
+    let mut values = headers.get_all(IF_MATCH).iter().peekable();
+    if values.peek().is_none() {
+        return Ok(None);
+    }
+    let wrong =
+        || problem::bad("If-Match: expected * or ETags in quotes, as the table was read with");
+    // Headers of one name are one list.
+    let list: Vec<&str> = values
+        .map(|value| value.to_str())
+        .collect::<Result<_, _>>()
+        .map_err(|_| wrong())?;
+    let list = list.join(",");
+    match list.trim() {
+        "*" => Ok(None),
+        list => tags(list).map(|tags| Some(Tags(tags))).ok_or_else(wrong),
+    }
+}
+
+/// Reads `"a", W/"b"`. Those that are weak are none that matches.
+fn tags(mut list: &str) -> Option<Vec<String>> {
+    let mut tags = Vec::new();
+    loop {
+        list = list.trim_start();
+        let strong = list.strip_prefix("W/");
+        let (is_weak, rest) = (strong.is_some(), strong.unwrap_or(list));
+        let (tag, rest) = rest.strip_prefix('"')?.split_once('"')?;
+        if !is_weak {
+            tags.push(tag.to_owned());
+        }
+        match rest.trim_start() {
+            "" => return Some(tags),
+            more => list = more.strip_prefix(',')?,
+        }
     }
 }
 
@@ -133,5 +173,48 @@ fn place(text: &str) -> Option<Place> {
                 _ => None,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(values: &[&str]) -> Result<Option<Tags>, ()> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(IF_MATCH, HeaderValue::from_str(value).unwrap());
+        }
+        if_match(&headers).map_err(|_problem| ())
+    }
+
+    #[test]
+    fn if_match_is_a_list_of_strong_tags() {
+        let tags = |tags: &[&str]| Ok(Some(Tags(tags.iter().map(|t| (*t).to_owned()).collect())));
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&[" * "]), Ok(None));
+        assert_eq!(read(&["\"a,b\" , \"c\""]), tags(&["a,b", "c"]));
+        assert_eq!(read(&["\"a\"", "W/\"w\", \"b\""]), tags(&["a", "b"]));
+        assert_eq!(read(&["W/\"a\""]), tags(&[]));
+        for wrong in [
+            "",
+            "a",
+            "\"a",
+            "\"a\" \"b\"",
+            "\"a\",",
+            "*, \"a\"",
+            "w/\"a\"",
+        ] {
+            assert_eq!(read(&[wrong]), Err(()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_table_may_have_any_of_them() {
+        let wanted =
+            |tags: &[&str], now| Tags(tags.iter().map(|t| (*t).to_owned()).collect()).wanted(now);
+        assert_eq!(wanted(&["1", "2"], "2"), "2");
+        assert_eq!(wanted(&["1", "2"], "3"), "1");
+        assert_eq!(wanted(&[], "3"), "");
     }
 }

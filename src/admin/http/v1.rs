@@ -13,7 +13,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use serde_json::{Map, Value};
 
 use super::problem::{self, Problem};
@@ -41,7 +41,7 @@ pub(super) fn routes() -> Router<Arc<dyn Desk>> {
         .route("/openapi.json", get(openapi::document))
         .route("/events", get(events::events))
         .route("/subscribe", get(subscribe::subscribe))
-        .route("/charts", get(charts))
+        .route("/charts", get(seen::charts))
         .route("/table", get(table))
         .route("/routes/{key}/destinations", post(add_destination))
         .route(
@@ -69,7 +69,7 @@ pub(super) fn routes() -> Router<Arc<dyn Desk>> {
             )
             .route(&format!("/{name}/{{key}}/move"), post(put));
     }
-    router.layer(Extension(Arc::<events::Latest>::default()))
+    router
 }
 
 /// Has something slow done where that holds up no metric.
@@ -83,13 +83,6 @@ pub(super) async fn aside<T: Send + 'static>(
 async fn table(State(desk): Shared) -> Result<Response, Problem> {
     let table = aside(move || desk.table()).await?;
     Ok((etag(&table.version), Json(table)).into_response())
-}
-
-async fn charts(State(desk): Shared) -> Result<Response, Problem> {
-    let json = aside(move || serde_json::to_vec(&desk.charts())).await?;
-    let json = json.map_err(|error| problem::unavailable(&error.to_string()))?;
-    let kind = axum::http::HeaderValue::from_static("application/json");
-    Ok(([(axum::http::header::CONTENT_TYPE, kind)], json).into_response())
 }
 
 async fn list(kind: RuleKind, State(desk): Shared) -> Result<Response, Problem> {
@@ -133,7 +126,7 @@ async fn change(
         what,
         backlog: terms.backlog,
         volatile: terms.volatile,
-        if_version: asker.if_match,
+        if_version: asker.if_match.map(|tags| tags.wanted(&desk.version())),
         via: asker.via,
         peer: asker.peer,
         command,
@@ -409,8 +402,8 @@ async fn undo(
     change(desk, asker, terms, What::Undo(id), command).await
 }
 
-async fn restart(State(desk): Shared) -> Result<Response, Problem> {
-    let asked = aside(move || desk.restart()).await?;
+async fn restart(State(desk): Shared, asker: Asker) -> Result<Response, Problem> {
+    let asked = aside(move || desk.restart(asker.via, &asker.peer)).await?;
     asked.map_err(|error| problem::unavailable(&error))?;
     Ok(StatusCode::ACCEPTED.into_response())
 }

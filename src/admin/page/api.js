@@ -1,5 +1,8 @@
 // The HTTP API, as the page uses it.
 
+/** A change waits ten seconds for a restart at most. Without an end the page would hang where the browser has no connection left. */
+const LIMIT_MS = 30_000;
+
 /** What the server refuses, as RFC 9457 has it. */
 export class Problem extends Error {
   constructor(status, body) {
@@ -25,12 +28,16 @@ export async function ask(method, where, { query = {}, body, version } = {}) {
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   if (version) headers['If-Match'] = `"${version}"`;
   let response;
+  let text;
   try {
-    response = await fetch(url, { method, headers, cache: 'no-store', body: body && JSON.stringify(body) });
-  } catch {
-    throw new Problem(0, { detail: 'The relay can’t be reached: it may be restarting. Ask again in a moment.' });
+    const signal = AbortSignal.timeout(LIMIT_MS);
+    response = await fetch(url, { method, headers, cache: 'no-store', body: body && JSON.stringify(body), signal });
+    text = await response.text();
+  } catch (error) {
+    const late = 'The relay doesn’t answer. Look at what is so before you ask again: the question may have come through.';
+    const gone = 'The relay can’t be reached: it may be restarting. Ask again in a moment.';
+    throw new Problem(0, { detail: error.name === 'TimeoutError' ? late : gone });
   }
-  const text = await response.text();
   let answer = null;
   try {
     answer = text ? JSON.parse(text) : null;

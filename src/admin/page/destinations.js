@@ -31,9 +31,10 @@ export function start() {
   filter.addEventListener('submit', (event) => event.preventDefault());
   live.each(draw);
   remember();
+  live.addEventListener('missed', remember);
 }
 
-/** What the server remembers of the time before this page was opened. */
+/** What the server remembers of the time in which nobody looked at this page. */
 async function remember() {
   let charts;
   try {

@@ -35,12 +35,57 @@ export function button(text, label, click, more = {}) {
   return el('button', { type: 'button', text, 'aria-label': label, title: label, on: { click }, ...more });
 }
 
+/** Calls `begin` whenever the page is seen from now on, `end` when it isn't: hidden, left, or kept for the way back. */
+export function whileSeen(begin, end) {
+  const look = () => (document.visibilityState === 'hidden' ? end() : begin());
+  document.addEventListener('visibilitychange', look);
+  window.addEventListener('pagehide', end);
+  window.addEventListener('pageshow', (event) => event.persisted && look());
+  look();
+}
+
+const usable = (node) => node.isConnected && !node.disabled && node.checkVisibility();
+
+/**
+ * Remembers what has the focus. What this gives puts it there again or, if that is gone, as near as can be: to what has the
+ * same name now, to the row that came to its place, to the button that adds one, to the heading.
+ */
+export function anchor() {
+  const held = document.activeElement;
+  const label = held.getAttribute('aria-label');
+  const around = [];
+  for (let row = held.closest('li'); row; row = row.parentElement.closest('li')) {
+    around.push({ row, list: row.parentElement, at: [...row.parentElement.children].indexOf(row) });
+  }
+  const section = held.closest('section');
+  return () => {
+    if (document.activeElement === held && usable(held)) return;
+    const same = () => [...section.querySelectorAll('[aria-label]')].find((node) => node.getAttribute('aria-label') === label && usable(node));
+    const found = (usable(held) && held) || (section && label && same()) || near(around) || $('main > section:not([hidden]) h2');
+    found?.focus();
+  };
+}
+
+function near(around) {
+  for (const { row, list, at } of around) {
+    const now = usable(row) ? row : list.children[Math.min(at, list.children.length - 1)];
+    const all = now ? [now, ...now.querySelectorAll('button')] : [$('.head button', list.parentElement || list)];
+    const found = all.find((node) => node?.matches('[tabindex], button') && usable(node));
+    if (found) return found;
+  }
+  return null;
+}
+
 /** A text for people who hear the page, and for those who see it. */
 export function announce(text, undo) {
   const spot = $('#outcome');
   spot.replaceChildren(el('span', { text }));
   if (undo) spot.append(' ', button('Undo', null, undo), ' ');
-  spot.append(button('×', 'Dismiss this message', () => spot.replaceChildren()));
+  const dismiss = () => {
+    spot.replaceChildren();
+    $('main > section:not([hidden]) h2').focus();
+  };
+  spot.append(button('×', 'Dismiss this message', dismiss));
 }
 
 let next = 0;
@@ -91,14 +136,19 @@ export function sparkline(label) {
   path.setAttribute('vector-effect', 'non-scaling-stroke');
   node.append(path);
   let drawn = '';
+  let said = 'nothing known yet';
+  const name = () => node.setAttribute('aria-label', `${label}: ${said}`);
+  name();
   return {
     node,
     draw(points, words) {
       const shape = shapeOf(points);
-      if (shape === drawn) return;
-      drawn = shape;
-      path.setAttribute('d', shape);
-      node.setAttribute('aria-label', `${label}: ${words}`);
+      if (shape !== drawn) path.setAttribute('d', (drawn = shape));
+      // The shape may be the same with another number: it has no axis.
+      if (words !== said) {
+        said = words;
+        name();
+      }
     },
   };
 }

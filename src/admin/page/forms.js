@@ -1,7 +1,7 @@
 // The forms for rules and destinations, and what they make of what is typed.
 
 import { path } from './api.js';
-import { $, button, el, field, select } from './dom.js';
+import { $, anchor, button, el, field, select } from './dom.js';
 import { known, propose } from './propose.js';
 
 const dialog = $('#form');
@@ -83,6 +83,7 @@ function open(title, parts, draft) {
     el('div', { class: 'fields' }, ...parts),
     el('div', { class: 'actions' }, button('Cancel', null, () => dialog.close()), el('button', { type: 'submit', class: 'first', text: 'Preview' })),
   );
+  dialog.onclose = anchor();
   dialog.replaceChildren(form);
   dialog.showModal();
   form.querySelector('input, select, textarea').focus();

@@ -12,6 +12,7 @@ const SAMPLES_MS = 3000;
 const charts = {};
 const lists = {};
 const reasons = $('#rejected-reason');
+let number = 0;
 
 export function start() {
   for (const [name, label] of [['in', 'Lines in'], ['rejected', 'Rejected'], ['dropped', 'Dropped']]) {
@@ -90,12 +91,15 @@ function droppedOf(view) {
 
 async function samples() {
   if (!isOn()) return;
+  const own = (number += 1);
   let all;
   try {
     all = await get('rejected', { reason: reasons.value });
   } catch {
     return; // A restart is under way: the next question has an answer.
   }
+  // Another reason may be asked for by now.
+  if (own !== number) return;
   const seen = new Map();
   const rows = all.reverse().map((one) => {
     const id = `${one.at_ms} ${one.peer} ${one.line}`;

@@ -1,7 +1,7 @@
 // A long list, a page of it at a time. Rows are kept by their key and only brought up to date, so that what has the focus
 // keeps it, and a second without news costs nothing.
 
-import { button, el, say, show } from './dom.js';
+import { anchor, button, el, say, show } from './dom.js';
 import { whole } from './format.js';
 
 export class PagedList {
@@ -37,14 +37,14 @@ export class PagedList {
     const first = this.page * this.size;
     const now = items.slice(first, first + this.size);
     const keys = new Set(now.map(this.key));
+    // An element that goes or is moved loses the focus.
+    const back = this.container.contains(document.activeElement) ? anchor() : () => {};
     for (const [key, row] of this.rows) {
       if (!keys.has(key)) {
         row.node.remove();
         this.rows.delete(key);
       }
     }
-    // An element that is moved loses the focus.
-    const held = this.container.contains(document.activeElement) ? document.activeElement : null;
     let before = null;
     now.forEach((item, at) => {
       const key = this.key(item);
@@ -58,7 +58,7 @@ export class PagedList {
       if (place !== row.node) this.container.insertBefore(row.node, place);
       before = row.node;
     });
-    if (held && held !== document.activeElement && held.isConnected) held.focus();
+    back();
     show(this.pager, pages > 1);
     say(this.where, `${whole(first + 1)}–${whole(first + now.length)} of ${whole(items.length)}`);
     this.back.disabled = this.page === 0;

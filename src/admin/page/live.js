@@ -1,7 +1,9 @@
-// The relay as it is now, each second: by server-sent events, or by asking when those fail. Both outlive a restart.
+// The relay as it is now, each second: by server-sent events, or by asking when those fail. Both outlive a restart. A page
+// that isn't seen does neither: a browser has six connections to a server, for all of its tabs.
 
 import { get } from './api.js';
-import { Series } from './series.js';
+import { whileSeen } from './dom.js';
+import { STEP_MS, Series } from './series.js';
 
 /** Between two questions. */
 const POLL_MS = 1000;
@@ -15,12 +17,13 @@ class Live extends EventTarget {
     this.series = new Series();
     this.link = 'connecting';
     this.stream = null;
+    this.retry = null;
     this.poller = null;
+    this.missing = false;
   }
 
   start() {
-    this.listen();
-    window.addEventListener('pagehide', () => this.stream?.close());
+    whileSeen(() => this.listen(), () => this.rest());
   }
 
   /** Calls with each view from now on. */
@@ -30,6 +33,8 @@ class Live extends EventTarget {
   }
 
   listen() {
+    if (this.stream) return;
+    clearTimeout(this.retry);
     const stream = new EventSource(new URL('api/v1/events', document.baseURI));
     this.stream = stream;
     stream.addEventListener('status', (event) => {
@@ -44,37 +49,54 @@ class Live extends EventTarget {
         this.say('restarting');
         return;
       }
+      this.stream = null;
       this.poll();
-      setTimeout(() => this.listen(), RETRY_MS);
+      this.retry = setTimeout(() => this.listen(), RETRY_MS);
     });
+  }
+
+  /** Nobody looks. */
+  rest() {
+    this.stream?.close();
+    this.stream = null;
+    clearTimeout(this.retry);
+    this.stopPolling();
+    this.missing = true;
+    this.say('connecting');
   }
 
   async poll() {
     if (this.poller) return;
-    this.poller = setTimeout(() => {}, 0);
-    const once = async () => {
+    const own = {};
+    this.poller = own;
+    while (this.poller === own) {
       try {
-        this.take(await get('status'));
-        if (this.poller) this.say('polling');
+        const view = await get('status');
+        if (this.poller !== own) return;
+        this.take(view);
+        this.say('polling');
       } catch (problem) {
         // The token isn't known any more: the relay shows where it is asked for.
         if (problem.status === 401) location.reload();
-        if (this.poller) this.say('restarting');
+        if (this.poller === own) this.say('restarting');
       }
-      if (this.poller) this.poller = setTimeout(once, POLL_MS);
-    };
-    await once();
+      await new Promise((done) => setTimeout(done, POLL_MS));
+    }
   }
 
   stopPolling() {
-    clearTimeout(this.poller);
     this.poller = null;
   }
 
+  /** The time is the server's: the reader's clock may be another. */
   take(view) {
+    const last = this.view;
     this.view = view;
-    this.series.add(view, Date.now());
+    this.series.add(view, view.now_ms);
     this.dispatchEvent(new Event('view'));
+    const missed = this.missing && last && view.now_ms - last.now_ms > STEP_MS;
+    this.missing = false;
+    if (missed) this.dispatchEvent(new Event('missed'));
   }
 
   say(link) {

@@ -3,7 +3,7 @@
 
 import { ask, get } from './api.js';
 import { shown } from './diff.js';
-import { $, announce, button, el, freshId } from './dom.js';
+import { $, anchor, announce, button, el, freshId } from './dom.js';
 import { many, whole } from './format.js';
 
 const dialog = $('#preview');
@@ -18,9 +18,18 @@ export function whenLoaded(call) {
   loaded = call;
 }
 
+let asked = 0;
+let answered = 0;
+
 export async function load() {
-  known.table = await get('table');
-  loaded(known.table);
+  const number = (asked += 1);
+  const table = await get('table');
+  // A later question may have been answered first.
+  if (number > answered) {
+    answered = number;
+    known.table = table;
+    loaded(table);
+  }
   return known.table;
 }
 
@@ -40,6 +49,8 @@ class Proposal {
   }
 
   open() {
+    // In a form, that is for the form to do.
+    const back = document.activeElement.closest('dialog') ? () => {} : anchor();
     this.body = el('div', { 'aria-live': 'polite' }, el('p', { text: 'Asking…' }));
     this.apply = el('button', { type: 'submit', class: 'first', text: 'Apply', disabled: true });
     const cancel = button('Cancel', null, () => dialog.close());
@@ -51,7 +62,10 @@ class Proposal {
       el('div', { class: 'actions' }, cancel, this.apply),
     );
     dialog.replaceChildren(form);
-    dialog.onclose = () => this.settle(this.made);
+    dialog.onclose = () => {
+      back();
+      this.settle(this.made);
+    };
     dialog.showModal();
     $('#preview-title').focus();
     this.ask();

@@ -66,8 +66,10 @@ export class Series {
     return this.tracks.get(id)?.rings[name].inOrder(this.slot) ?? null;
   }
 
-  /** Takes a view that came at this time. */
+  /** Takes a view of that time. */
   add(view, now) {
+    // A clock that was set back: as on the server, all begins anew.
+    if (this.point !== null && now < this.last.at - STEP_MS) Object.assign(this, new Series());
     this.turnTo(Math.floor(now / STEP_MS));
     const seconds = this.last ? (now - this.last.at) / 1000 : 0;
     const flows = flowsOf(view);

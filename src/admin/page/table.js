@@ -27,7 +27,7 @@ export function start() {
   tie('table', filter, () => known.table && draw());
   filter.addEventListener('submit', (event) => event.preventDefault());
   live.addEventListener('table', reload);
-  live.addEventListener('link', () => live.link !== 'restarting' && reload());
+  live.addEventListener('link', () => ['live', 'polling'].includes(live.link) && reload());
   setInterval(() => live.link === 'polling' && !$('#table').hidden && reload(), POLL_MS);
   reload();
 }

@@ -1,6 +1,6 @@
 // Lines as they flow past, those that the filter lets through. What comes too fast to be read is not drawn line by line.
 
-import { $, el, say } from './dom.js';
+import { $, el, say, whileSeen } from './dom.js';
 import { many } from './format.js';
 import { keep, read } from './hash.js';
 
@@ -10,6 +10,8 @@ const MOST = 500;
 const WIDTH = 1000;
 /** After a refusal that is none for good. */
 const AGAIN_MS = 1000;
+/** For the question why it was refused. */
+const LIMIT_MS = 10_000;
 
 const form = $('#tail-form');
 const lines = $('#tail-lines');
@@ -18,6 +20,8 @@ const number = $('#tail-count');
 const start_ = $('#tail-start');
 
 let stream = null;
+/** While the page isn't seen: what is listened to then. */
+let held = null;
 let waiting = [];
 let seen = 0;
 let lost = 0;
@@ -33,7 +37,7 @@ export function start() {
   $('#tail-clear').addEventListener('click', () => lines.replaceChildren());
   fill();
   window.addEventListener('hashchange', fill);
-  window.addEventListener('pagehide', () => stream?.close());
+  whileSeen(resume, pause);
 }
 
 function fill() {
@@ -73,9 +77,26 @@ function open(url) {
   });
 }
 
+function pause() {
+  if (!stream || held) return;
+  held = stream.url;
+  stream.close();
+  tell('paused while the page isn’t seen');
+}
+
+function resume() {
+  if (!held) return;
+  const url = held;
+  held = null;
+  show(['(what came while the page wasn’t seen isn’t here)']);
+  tell('connecting…');
+  open(url);
+}
+
 /** An EventSource doesn't say why it was refused: the same is asked for once more, to know. */
 async function refused(url, refusedStream) {
   const asking = new AbortController();
+  setTimeout(() => asking.abort(), LIMIT_MS);
   let wrong = null;
   try {
     const answer = await fetch(url, { headers: { Accept: 'text/event-stream' }, signal: asking.signal });
@@ -88,14 +109,15 @@ async function refused(url, refusedStream) {
   } catch {
     // Nobody answers now: a restart is under way.
   }
-  if (stream !== refusedStream) return;
+  const isOver = () => stream !== refusedStream || held;
+  if (isOver()) return;
   if (wrong) stop(wrong);
-  else setTimeout(() => stream === refusedStream && open(url), AGAIN_MS);
+  else setTimeout(() => isOver() || open(url), AGAIN_MS);
 }
 
 function stop(text) {
   stream?.close();
-  stream = null;
+  [stream, held] = [null, null];
   say(start_, 'Start');
   say(state, text);
 }
@@ -121,11 +143,15 @@ function take(line) {
 function draw() {
   frame ??= setTimeout(() => {
     frame = null;
-    const isAtEnd = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 40;
-    lines.append(...waiting.map((line) => el('span', { class: 'line', text: `${line.slice(0, WIDTH)}\n` })));
+    show(waiting);
     waiting = [];
-    while (lines.children.length > MOST) lines.firstElementChild.remove();
-    if (isAtEnd) lines.scrollTop = lines.scrollHeight;
     if (stream) counted();
   }, 100);
+}
+
+function show(more) {
+  const isAtEnd = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 40;
+  lines.append(...more.map((line) => el('span', { class: 'line', text: `${line.slice(0, WIDTH)}\n` })));
+  while (lines.children.length > MOST) lines.firstElementChild.remove();
+  if (isAtEnd) lines.scrollTop = lines.scrollHeight;
 }

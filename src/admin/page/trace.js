@@ -7,6 +7,7 @@ import { keep, read } from './hash.js';
 const form = $('#trace-form');
 const result = $('#trace-result');
 let asked = '';
+let number = 0;
 
 export function start() {
   form.addEventListener('submit', (event) => {
@@ -29,14 +30,15 @@ function fromAddress() {
 async function trace() {
   const metric = form.elements.metric.value;
   asked = metric;
-  let traces;
+  const own = (number += 1);
+  let shown;
   try {
-    traces = await get('trace', { metric });
+    shown = (await get('trace', { metric })).map(tree);
   } catch (problem) {
-    result.replaceChildren(el('p', { class: 'notice bad', text: problem.message }));
-    return;
+    shown = [el('p', { class: 'notice bad', text: problem.message })];
   }
-  if (metric === asked) result.replaceChildren(...traces.map(tree));
+  // Only the last question's answer counts, whichever comes last.
+  if (own === number) result.replaceChildren(...shown);
 }
 
 const ENDS = {

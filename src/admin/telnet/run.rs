@@ -247,7 +247,7 @@ fn work(session: &Session, desk: &dyn Desk, job: Job) {
             session.lock().subscribed(wanted, began);
         }
         Job::Do(Command::Restart) => {
-            let answer = restart(desk);
+            let answer = restart(desk, &session.peer);
             session.lock().done(&answer);
         }
         Job::Do(command) => {
@@ -259,9 +259,9 @@ fn work(session: &Session, desk: &dyn Desk, job: Job) {
 
 /// Asks for a restart, and waits for what comes of it. When it comes off, this worker is frozen by then, and its successor
 /// answers.
-fn restart(desk: &dyn Desk) -> Answer {
+fn restart(desk: &dyn Desk, peer: &str) -> Answer {
     let last = desk.view().generations.iter().map(|one| one.id).max();
-    if let Err(error) = desk.restart() {
+    if let Err(error) = desk.restart("telnet", peer) {
         return Answer::error(error);
     }
     let began = Instant::now();

@@ -30,6 +30,9 @@ pub(super) struct Head {
     /// What a stop had left under these names is in the windows.
     #[serde(default)]
     pub restored: Vec<String>,
+    /// Sessions of browsers that were ended before their time.
+    #[serde(default)]
+    pub ended_sessions: Vec<(u64, String)>,
 }
 
 /// A parcel that is read.
@@ -70,6 +73,9 @@ pub(in crate::worker) fn pack(relay: &Relay, successor: Option<u64>) -> io::Resu
             .filter_map(|rule| Some((rule, relay.gathering.text(relay, rule)?)))
             .collect(),
         restored: lock(&relay.gathering.restored).clone(),
+        ended_sessions: successor
+            .map(|_| relay.web.access().ended_sessions())
+            .unwrap_or_default(),
     };
     let head = serde_json::to_vec(&head)?;
     let length = (head.len() as u64).to_le_bytes().to_vec();
