@@ -40,6 +40,11 @@ impl Web {
         }
     }
 
+    /// Who may.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// Serves a listener.
     pub fn serve(&self, relay: &Arc<Relay>, listener: &Listener) {
         let socket = match own_listener(listener) {
