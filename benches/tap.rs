@@ -87,6 +87,7 @@ fn run(bencher: Bencher, size: usize, words: Option<&str>, asks: bool) {
             tap.show(
                 At::Routed,
                 spans.map(|span| Seen::lines(batch.text(input, span))),
+                &mut tap.time(input.len()),
             );
         }
         if let Some(subscription) = &mut subscription {

@@ -171,7 +171,7 @@ impl Intake {
         let terms = (origin, now_ms, None);
         let _placed = self.place(snapshot, batch, writer, terms, whole, also)?;
         if is_watched {
-            self.show_routed(batch, lines);
+            self.show_routed(batch, lines, &mut self.tap.time(lines.len()));
         }
         Ok(())
     }

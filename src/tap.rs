@@ -3,17 +3,18 @@
 //!
 //! A metric is never slowed by who looks on. Without a subscriber a batch costs one relaxed load. With some, the thread
 //! that moved a batch copies the lines that match into each one's queue, which has an end: what it has no room for is lost
-//! to that subscriber, and counted. Nobody is waited for, and no lock is held longer than such a copy. Patterns that are
-//! slow to ask have a limited time for each batch.
+//! to that subscriber, and counted. Nobody is waited for, and no lock is held longer than such a copy. All of them together
+//! have a limited [time](Time) for each batch; expressions are small ones.
 
 mod glob;
 mod look;
 mod printable;
 mod sample;
 mod subscription;
+mod time;
 mod wanted;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -24,6 +25,7 @@ pub use glob::{BadGlob, Glob};
 pub use look::Seen;
 pub use printable::printable;
 pub use subscription::{Event, QUEUE, Subscription};
+pub use time::Time;
 pub use wanted::{At, KEYS, MAX_PATTERN, Wanted};
 
 /// So many may look on at one time.
@@ -38,6 +40,10 @@ pub struct Tap {
     /// Held while those are changed.
     changing: Mutex<()>,
     closed: AtomicBool,
+    /// Who is asked first.
+    turn: AtomicUsize,
+    /// Lines that were lost, and aren't in the ledger yet.
+    lost: AtomicU64,
 }
 
 /// At which points somebody looks on.
@@ -88,6 +94,11 @@ impl Tap {
     /// How many look on.
     pub fn subscribers(&self) -> usize {
         self.subscribers.load().len()
+    }
+
+    /// How many lines subscribers have lost since this was asked last.
+    pub fn take_lost(&self) -> u64 {
+        self.lost.swap(0, Ordering::Relaxed)
     }
 
     /// Ends all subscriptions, once they have had what is queued for them, and takes no new ones: this worker serves no more.

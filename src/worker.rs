@@ -16,6 +16,7 @@ mod settled;
 mod spool;
 mod standing;
 mod stop;
+mod tally;
 mod trace;
 mod web;
 mod windows;

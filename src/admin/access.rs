@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -43,6 +44,8 @@ pub struct Access {
     pub(super) pprof: bool,
     failures: Mutex<Failures>,
     ended: Mutex<Ended>,
+    /// Wrong tokens that aren't in the ledger yet.
+    wrong: AtomicU64,
 }
 
 impl Access {
@@ -73,16 +76,19 @@ impl Access {
             pprof: admin.pprof,
             failures: Mutex::default(),
             ended: Mutex::default(),
+            wrong: AtomicU64::new(0),
         }
     }
 
-    /// How long this address is asked to wait, after too many wrong tokens.
+    /// How long this address is asked to wait, after too many wrong tokens. Asked before a token is compared: if the right one
+    /// were let in meanwhile, whoever guesses could go on, and would know it by being let in. Cookies are none to be guessed.
     pub(super) fn must_wait(&self, from: IpAddr, now: Instant) -> Option<Duration> {
         self.failures().must_wait(from, now)
     }
 
     /// Notes a wrong token.
     pub(super) fn failed(&self, from: IpAddr, now: Instant) {
+        self.wrong.fetch_add(1, Ordering::Relaxed);
         self.failures().note(from, now);
     }
 
@@ -108,6 +114,11 @@ impl Access {
 
     fn ended(&self) -> std::sync::MutexGuard<'_, Ended> {
         self.ended.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// How many wrong tokens there were since this was asked last.
+    pub fn take_wrong(&self) -> u64 {
+        self.wrong.swap(0, Ordering::Relaxed)
     }
 
     fn failures(&self) -> std::sync::MutexGuard<'_, Failures> {
@@ -267,9 +278,10 @@ impl Failures {
     }
 }
 
-/// Who has an IPv6 address has the 2⁶⁴ beside it.
+/// Who has an IPv6 address has the 2⁶⁴ beside it. A socket for both shows IPv4 as IPv6 (RFC 4291, 2.5.5.2): all of it would be
+/// one network.
 fn network(of: IpAddr) -> IpAddr {
-    match of {
+    match of.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
         v4 => v4,
     }
@@ -388,6 +400,13 @@ mod tests {
         assert_eq!(failures.must_wait(beside, start), Some(WINDOW));
         assert_eq!(failures.must_wait(other, start), None);
         assert_eq!(failures.must_wait(from, start + WINDOW), None);
+        let one: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
+        for _ in 0..MAX_FAILURES {
+            failures.note(one, start);
+        }
+        let waits = |from: &str| failures.must_wait(from.parse().unwrap(), start).is_some();
+        assert!(waits("::ffff:10.0.0.1") && waits("10.0.0.1"));
+        assert!(!waits("::ffff:10.0.0.2") && !waits("10.0.0.2"));
         for n in 0..2 * MAX_ADDRESSES as u32 {
             failures.note(IpAddr::V4(n.into()), start + Duration::from_secs(1));
         }

@@ -9,7 +9,6 @@ mod help;
 mod show;
 
 use crate::amend::{Backlog, Change};
-use crate::config::RuleKind;
 use crate::spec::{Word, nearest, split};
 use crate::tap;
 
@@ -67,17 +66,10 @@ pub struct Wish {
 /// What is to be changed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wanted {
-    /// This.
+    /// This. A rule that is no route may be named by its number in the order of its kind, from 0.
     Change(Change),
     /// What the change of this number did is undone.
     Undo(u64),
-    /// A rule goes, that was named by its text or its number in the order of its kind, from 0.
-    RemoveOne {
-        /// Its kind.
-        kind: RuleKind,
-        /// That.
-        which: String,
-    },
 }
 
 impl Command {
@@ -96,24 +88,39 @@ impl Command {
 /// # Errors
 /// What was expected.
 pub fn read(line: &str) -> Result<Option<Command>, String> {
-    let (mut volatile, mut dry_run) = (false, false);
+    let (mut volatile, mut dry_run, mut place) = (false, false, None);
     let mut text = line.trim();
+    let mut asked = None;
     let (name, rest) = loop {
         let (word, rest) = first_word(text);
         match word {
             "volatile" if !volatile => volatile = true,
             "dry-run" if !dry_run => dry_run = true,
+            "at" if place.is_none() => {
+                let (where_to, rest) = change::place(rest)?;
+                place = Some(where_to);
+                asked = Some(text);
+                text = rest;
+                continue;
+            }
             word => break (word, rest),
         }
         text = rest;
     };
     if let Some(mut wish) = change::read(name, rest)? {
         (wish.volatile, wish.dry_run) = (volatile, dry_run);
-        wish.text = text.to_owned();
+        if let Some(place) = place {
+            wish.put(place)?;
+        }
+        wish.text = asked.unwrap_or(text).to_owned();
         return Ok(Some(Command::Change(wish)));
     }
-    if volatile || dry_run {
-        let word = if volatile { "volatile" } else { "dry-run" };
+    if volatile || dry_run || place.is_some() {
+        let word = match (volatile, dry_run) {
+            (true, _) => "volatile",
+            (_, true) => "dry-run",
+            _ => "at",
+        };
         return Err(format!(
             "{word}: expected a command that changes the table behind it, found {name:?}"
         ));

@@ -11,6 +11,9 @@ pub fn samples(view: &View) -> Vec<Metric> {
         Metric::new(&SERVING, view.serving),
         Metric::new(&GENERATION, view.generation),
         Metric::new(&RESTARTS, restarts(view)),
+        Metric::new(&SUBSCRIBERS, view.subscribers.now),
+        Metric::new(&SUBSCRIBER_LINES_LOST, view.subscribers.lines_lost),
+        Metric::new(&WRONG_TOKENS, view.wrong_tokens),
     ];
     let pause = view.generations.iter().rev().find_map(|g| g.pause_us);
     all.extend(pause.map(|us| Metric::new(&HANDOVER_PAUSE, us as f64 / 1e6)));

@@ -40,6 +40,19 @@ pub struct View {
     pub generations: Vec<Generation>,
     /// The database.
     pub state: StateView,
+    /// Who looks on.
+    pub subscribers: SubscribersView,
+    /// Wrong tokens that were said, by whatever way.
+    pub wrong_tokens: u64,
+}
+
+/// Who looks on.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SubscribersView {
+    /// How many do now.
+    pub now: u64,
+    /// Lines that were lost to one of them, all of them together.
+    pub lines_lost: u64,
 }
 
 /// The database that spools are in.

@@ -48,7 +48,7 @@ enum Command<N: New> {
     },
     /// Show one rule as a config file has it
     Show {
-        /// What it is known by; without one of its own: its number in the list
+        /// What it is known by; without one of its own: its number in the list, from 0
         key: String,
         /// The rule and the table's version as JSON
         #[arg(long)]
@@ -73,7 +73,7 @@ enum Command<N: New> {
     /// of them.
     #[command(visible_alias = "delete")]
     Del {
-        /// What it is known by; without one of its own: its number in the list
+        /// What it is known by; without one of its own: its number in the list, from 0
         key: String,
         #[command(flatten)]
         terms: Terms,
@@ -85,7 +85,7 @@ enum Command<N: New> {
     /// Without --set and --unset the rule is opened in $VISUAL or $EDITOR as a config file has it; what would change is
     /// shown, and asked about.
     Edit {
-        /// What it is known by; without one of its own: its number in the list
+        /// What it is known by; without one of its own: its number in the list, from 0
         key: String,
         /// A key of the rule as the config file names it, and its value; lists as in TOML
         #[arg(long, value_name = "KEY=VALUE")]
@@ -103,7 +103,7 @@ enum Command<N: New> {
     },
     /// Give a rule another place among those of its kind
     Move {
-        /// What it is known by; without one of its own: its number in the list
+        /// What it is known by; without one of its own: its number in the list, from 0
         key: String,
         #[command(flatten)]
         place: Place,
@@ -229,7 +229,8 @@ fn find<'t>(table: &'t TableView, kind: RuleKind, key: &str) -> anyhow::Result<&
     if let Some(found) = all.clone().find(|rule| rule.key == key) {
         return Ok(found);
     }
-    let numbered = number(kind, key).and_then(|number| all.nth(number.checked_sub(1)?));
+    // From 0, as in telnet sessions: the same number must not mean another rule.
+    let numbered = number(kind, key).and_then(|number| all.nth(number));
     numbered.ok_or_else(|| anyhow!("there is no {} {key:?}", kind.one()))
 }
 

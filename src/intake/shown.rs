@@ -2,7 +2,7 @@
 
 use super::Intake;
 use crate::pipeline::Batch;
-use crate::tap::{At, Seen, Watched};
+use crate::tap::{At, Seen, Time, Watched};
 use crate::validate::Reason;
 
 /// Of what is rejected and never was a line this much is shown.
@@ -12,25 +12,30 @@ impl Intake {
     /// Shows a batch that was placed to those who look on.
     #[cold]
     pub(super) fn show(&self, watched: Watched, batch: &Batch, input: &[u8]) {
-        if watched.has(At::In) && !input.is_empty() {
-            let text = std::iter::once(Seen::lines(input));
-            self.tap.show(At::In, text);
-        }
-        if watched.has(At::Rejected) && !batch.all_rejections().is_empty() {
-            let rejections = batch.all_rejections().iter();
-            let seen = rejections.map(|one| Seen::rejected(one.reason, &input[one.range.clone()]));
-            self.tap.show(At::Rejected, seen);
-        }
-        if watched.has(At::Routed) {
-            self.show_routed(batch, input);
+        let mut time = self.tap.time(input.len());
+        for at in time.points() {
+            match at {
+                at if !watched.has(at) => {}
+                At::In if !input.is_empty() => {
+                    let text = std::iter::once(Seen::lines(input));
+                    self.tap.show(at, text, &mut time);
+                }
+                At::Rejected if !batch.all_rejections().is_empty() => {
+                    let all = batch.all_rejections().iter();
+                    let seen = all.map(|one| Seen::rejected(one.reason, &input[one.range.clone()]));
+                    self.tap.show(at, seen, &mut time);
+                }
+                At::Routed => self.show_routed(batch, input, &mut time),
+                At::In | At::Rejected => {}
+            }
         }
     }
 
     /// Shows what was routed of it.
-    pub(super) fn show_routed(&self, batch: &Batch, input: &[u8]) {
+    pub(super) fn show_routed(&self, batch: &Batch, input: &[u8], time: &mut Time) {
         let spans = batch.routed_spans().iter();
         let seen = spans.map(|span| Seen::lines(batch.text(input, span)));
-        self.tap.show(At::Routed, seen);
+        self.tap.show(At::Routed, seen, time);
     }
 
     /// Shows something that was rejected and never was a line of a batch.
@@ -39,7 +44,9 @@ impl Intake {
         if self.tap.watched().has(At::Rejected) {
             let shown = what[..what.len().min(SHOWN)].escape_ascii().to_string();
             let seen = Seen::rejected(reason, shown.as_bytes());
-            self.tap.show(At::Rejected, std::iter::once(seen));
+            let mut time = self.tap.time(shown.len());
+            self.tap
+                .show(At::Rejected, std::iter::once(seen), &mut time);
         }
     }
 }

@@ -66,6 +66,10 @@ pub enum Count {
     Copies,
     /// Listener: lines that an aggregation took, and let go no further.
     Consumed,
+    /// Listener `internal`: wrong tokens, by whatever way they came.
+    WrongTokens,
+    /// Listener `internal`: lines that subscribers have lost.
+    Unseen,
     /// Listener: lines rejected, by reason.
     Rejected(Reason),
     /// Aggregation: windows that were closed, and their lines placed.
@@ -189,6 +193,8 @@ impl Count {
             Count::Routed | Count::Moved => 8,
             Count::Copies => 9,
             Count::Consumed => 10,
+            Count::WrongTokens => 11,
+            Count::Unseen => 12,
             Count::Rejected(reason) => 16 + reason as usize,
             Count::Dropped(reason) => 16 + reason as usize,
             Count::Refused(reason) => 16 + reason as usize,

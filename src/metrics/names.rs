@@ -137,6 +137,13 @@ families! {
     Gauge STATE_WAL_BYTES "baton_state_wal_bytes" Some("state.wal_bytes"),
         "The length of the database's write-ahead log.";
 
+    Gauge SUBSCRIBERS "baton_subscribers" Some("subscribers.now"),
+        "How many look at what flows.";
+    Counter SUBSCRIBER_LINES_LOST "baton_subscriber_lines_lost_total" Some("subscribers.lines_lost"),
+        "Lines that were lost to who looks at what flows, since there was no room or no time for them.";
+    Counter WRONG_TOKENS "baton_wrong_tokens_total" Some("wrong_tokens"),
+        "Wrong tokens that were said over HTTP and telnet.";
+
     Gauge GENERATION "baton_generation" Some("generation"),
         "The number of the worker that answers, counted from 1.";
     Counter RESTARTS "baton_restarts_total" Some("restarts"),

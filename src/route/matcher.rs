@@ -6,9 +6,12 @@
 use std::sync::{Arc, OnceLock};
 
 use memchr::memmem::Finder;
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::{index, literals::Literals};
+
+/// What the `regex` crate allows an expression.
+const EXPRESSION: usize = 10 << 20;
 
 /// The six conditions as written; an empty one is not set. All that are set must hold.
 /// The names are carbon-relay-ng's.
@@ -149,6 +152,14 @@ impl Matcher {
     /// # Errors
     /// When `regex` or `notRegex` is no regular expression, or one that takes too much memory.
     pub fn new(patterns: &Patterns) -> Result<Matcher, BadPattern> {
+        Matcher::within(EXPRESSION, patterns)
+    }
+
+    /// Compiles them, each expression to at most so many bytes.
+    ///
+    /// # Errors
+    /// As [`Matcher::new`].
+    pub fn within(size_limit: usize, patterns: &Patterns) -> Result<Matcher, BadPattern> {
         let prefix = patterns.prefix.as_bytes();
         let size = prefix.len().min(HEAD);
         let mask = head(&[0xff; HEAD][..size]);
@@ -162,8 +173,8 @@ impl Matcher {
             not_prefix: set(&patterns.not_prefix).map(String::into_bytes),
             sub: finder(&patterns.sub),
             not_sub: finder(&patterns.not_sub),
-            regex: compile("regex", &patterns.regex)?,
-            not_regex: compile("notRegex", &patterns.not_regex)?,
+            regex: compile("regex", &patterns.regex, size_limit)?,
+            not_regex: compile("notRegex", &patterns.not_regex, size_limit)?,
             required: Arc::default(),
         };
         let others = Patterns {
@@ -285,11 +296,15 @@ impl Matcher {
     }
 }
 
-fn compile(key: &'static str, expression: &str) -> Result<Option<Arc<Regex>>, BadPattern> {
+fn compile(
+    key: &'static str,
+    expression: &str,
+    size_limit: usize,
+) -> Result<Option<Arc<Regex>>, BadPattern> {
     if expression.is_empty() {
         return Ok(None);
     }
-    match Regex::new(expression) {
+    match RegexBuilder::new(expression).size_limit(size_limit).build() {
         Ok(regex) => Ok(Some(Arc::new(regex))),
         Err(source) => Err(BadPattern {
             key,

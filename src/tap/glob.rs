@@ -2,8 +2,7 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-/// A compiled expression may take so much memory.
-const SIZE: usize = 256 * 1024;
+use super::subscription::EXPRESSION;
 
 /// A glob that a whole name matches: `*` is any text without a dot, `**` any text, `?` one character (of UTF-8) that is no dot,
 /// `[abc]`, `[a-z]` one of these and `[!abc]` one that is none of them, `{a,b}` one of these texts, each of which may be a
@@ -32,7 +31,9 @@ impl Glob {
             what,
         };
         let expression = expression(glob).map_err(bad)?;
-        let regex = RegexBuilder::new(&expression).size_limit(SIZE).build();
+        let regex = RegexBuilder::new(&expression)
+            .size_limit(EXPRESSION)
+            .build();
         regex.map(Glob).map_err(|_| bad("it is too large"))
     }
 

@@ -1,17 +1,15 @@
 //! A batch as subscribers see it.
 
 use std::cell::RefCell;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
 
 use super::subscription::Subscriber;
+use super::time::{Time, Turn};
 use super::{At, Tap};
 use crate::validate::Reason;
 
-/// What regular expressions and globs may take of the time of a batch: some ten times what the usual ones need for the
-/// largest.
-const TIME: Duration = Duration::from_millis(5);
-/// After so many lines the clock is looked at.
-const LOOK: u32 = 64;
+/// Expressions aren't asked about longer names, since a hostile one may take a microsecond for each byte.
+const LONG: usize = 1024;
 
 /// Whole lines at one point of their way.
 #[derive(Clone, Copy, Debug)]
@@ -36,18 +34,33 @@ impl<'a> Seen<'a> {
 }
 
 impl Tap {
+    /// What looking at a batch of that size may cost, at all points together.
+    pub fn time(&self, bytes: usize) -> Time {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        Time::new(bytes, self.subscribers()).in_turn(turn)
+    }
+
     /// Shows what was placed, at that point of its way: to be called once for each batch and point where somebody
-    /// [looks on](Tap::watched).
+    /// [looks on](Tap::watched). What there is no time for is lost to who looks on.
     #[cold]
-    pub fn show<'a>(&self, at: At, seen: impl Iterator<Item = Seen<'a>> + Clone) {
+    pub fn show<'a>(&self, at: At, seen: impl Iterator<Item = Seen<'a>> + Clone, time: &mut Time) {
         thread_local!(static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
-        let mut time = Time::default();
+        let subscribers = self.subscribers.load();
+        let (sooner, later) = subscribers.split_at(time.first(subscribers.len()));
+        let in_turn = later.iter().chain(sooner).filter(|s| s.at() == at);
+        // How many lines there are at this point, once somebody has to know.
+        let mut all = None;
         ROOM.with_borrow_mut(|room| {
-            for subscriber in self.subscribers.load().iter().filter(|s| s.at() == at) {
+            for subscriber in in_turn {
                 room.clear();
-                let lost = look(subscriber, seen.clone(), room, &mut time);
+                let mut turn = time.begin(subscriber.debt());
+                let Looked { lines, mut lost } = look(subscriber, seen.clone(), room, &mut turn);
+                if time.end(&turn, subscriber.debt()) {
+                    let all = *all.get_or_insert_with(|| count(seen.clone()));
+                    lost += subscriber.share_of(all.saturating_sub(lines));
+                }
                 if lost > 0 || !room.is_empty() {
-                    subscriber.push(room, lost);
+                    self.push(subscriber, room, lost);
                 }
             }
         });
@@ -57,40 +70,67 @@ impl Tap {
     #[cold]
     pub fn miss(&self, at: At, lines: u64) {
         for subscriber in self.subscribers.load().iter().filter(|s| s.at() == at) {
-            subscriber.push(&[], lines);
+            self.push(subscriber, &[], lines);
         }
+    }
+
+    fn push(&self, subscriber: &Subscriber, lines: &[u8], lost: u64) {
+        let lost = subscriber.push(lines, lost);
+        self.lost.fetch_add(lost, Ordering::Relaxed);
     }
 }
 
-/// Gathers what a subscriber gets, and tells how many lines there was no time for.
+/// How far a subscriber's turn went.
+struct Looked {
+    /// Lines that were looked at.
+    lines: u64,
+    /// Of those, lines that it wasn't asked about.
+    lost: u64,
+}
+
+/// Gathers what a subscriber gets, as far as there is time.
 fn look<'a>(
     subscriber: &Subscriber,
     seen: impl Iterator<Item = Seen<'a>>,
     room: &mut Vec<u8>,
-    time: &mut Time,
-) -> u64 {
-    let takes_all = subscriber.takes_all() && subscriber.at() == At::Routed;
-    let mut picks = subscriber.picks();
-    let mut lost = 0;
-    for Seen { reason, text } in seen {
-        if takes_all {
+    turn: &mut Turn,
+) -> Looked {
+    let (mut lines, mut lost) = (0, 0);
+    if subscriber.takes_all() && subscriber.at() == At::Routed {
+        for Seen { reason, text } in seen {
+            if turn.is_over(text.len() > LONG) {
+                lines = memchr::memchr_iter(b'\n', room).count() as u64;
+                break;
+            }
             add(room, reason, text);
-            continue;
         }
+        return Looked { lines, lost };
+    }
+    let mut picks = subscriber.picks();
+    for Seen { reason, text } in seen {
         for line in text.split_inclusive(|&byte| byte == b'\n') {
-            if !picks.next() {
-                continue;
+            if turn.is_over(subscriber.is_costly()) {
+                return Looked { lines, lost };
             }
             // Blank lines are no lines.
             let Some(name) = name(line) else { continue };
-            if subscriber.is_costly() && time.is_over() {
+            lines += 1;
+            if !picks.next() {
+                continue;
+            }
+            if subscriber.is_costly() && name.len() > LONG {
                 lost += 1;
             } else if subscriber.wants(name) {
                 add(room, reason, line);
             }
         }
     }
-    lost
+    Looked { lines, lost }
+}
+
+fn count<'a>(seen: impl Iterator<Item = Seen<'a>>) -> u64 {
+    let lines = seen.flat_map(|seen| seen.text.split_inclusive(|&byte| byte == b'\n'));
+    lines.filter(|line| name(line).is_some()).count() as u64
 }
 
 fn add(room: &mut Vec<u8>, reason: Option<Reason>, text: &[u8]) {
@@ -113,27 +153,6 @@ fn name(line: &[u8]) -> Option<&[u8]> {
     let line = &line[start..];
     let end = memchr::memchr2(b' ', b'\t', line).unwrap_or(line.len());
     Some(&line[..end])
-}
-
-/// What is left of the time of a batch.
-#[derive(Debug, Default)]
-struct Time {
-    began: Option<Instant>,
-    lines: u32,
-    over: bool,
-}
-
-impl Time {
-    /// Whether it is used up; asked before each line.
-    fn is_over(&mut self) -> bool {
-        if self.lines == 0 {
-            self.lines = LOOK;
-            let began = *self.began.get_or_insert_with(Instant::now);
-            self.over = self.over || began.elapsed() > TIME;
-        }
-        self.lines -= 1;
-        self.over
-    }
 }
 
 #[cfg(test)]

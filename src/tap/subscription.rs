@@ -8,11 +8,14 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::sample::Picks;
+use super::time::Debt;
 use super::{At, Glob, Tap, Wanted};
 use crate::route::Matcher;
 
 /// So many bytes of lines may wait for a subscriber.
 pub const QUEUE: usize = 1024 * 1024;
+/// A compiled expression may take so much memory: what a larger one may take to be asked about a name is felt.
+pub(super) const EXPRESSION: usize = 256 * 1024;
 /// Before it is told of lines it is waited so long for more: a wake for each batch would cost more than the batch.
 const GATHER: Duration = Duration::from_millis(10);
 
@@ -76,6 +79,30 @@ impl Subscription {
         Some(Event::Lines(lines))
     }
 
+    /// Gives up all that is still there; so many lines are lost by it, and before.
+    pub fn lose(&mut self) -> u64 {
+        let mut lost = 0;
+        while let Some(event) = self.try_next() {
+            match event {
+                Event::Lines(lines) => {
+                    let lines = memchr::memchr_iter(b'\n', &lines).count() as u64;
+                    self.tap.lost.fetch_add(lines, Ordering::Relaxed);
+                    lost += lines;
+                }
+                // They are counted already.
+                Event::Lost(lines) => lost += lines,
+            }
+        }
+        lost
+    }
+
+    /// Waits for that.
+    pub async fn over(&self) {
+        while !self.is_over() {
+            self.subscriber.woken.notified().await;
+        }
+    }
+
     /// Whether this worker serves no more; there may still be something [to be told](Subscription::try_next).
     pub fn is_over(&self) -> bool {
         self.subscriber.ended.load(Ordering::SeqCst)
@@ -95,6 +122,7 @@ pub(super) struct Subscriber {
     matcher: Matcher,
     glob: Option<Glob>,
     is_costly: bool,
+    debt: Debt,
     sample: u32,
     /// Another one for each batch.
     seed: AtomicU64,
@@ -119,7 +147,7 @@ impl Subscriber {
             glob,
             sample,
         } = wanted;
-        let matcher = Matcher::new(patterns).map_err(|bad| bad.to_string())?;
+        let matcher = Matcher::within(EXPRESSION, patterns).map_err(|bad| bad.to_string())?;
         let glob = match &glob[..] {
             "" => None,
             glob => Some(Glob::new(glob).map_err(|bad| bad.to_string())?),
@@ -130,6 +158,7 @@ impl Subscriber {
             matcher,
             is_costly: glob.is_some() || !regexes.concat().is_empty(),
             glob,
+            debt: Debt::default(),
             sample: sample.unwrap_or(1),
             seed: AtomicU64::new(std::process::id().into()),
             queue: Mutex::default(),
@@ -152,6 +181,16 @@ impl Subscriber {
         self.is_costly
     }
 
+    /// What it took too much of the time of batches.
+    pub fn debt(&self) -> &Debt {
+        &self.debt
+    }
+
+    /// How many of so many lines it would have been asked about.
+    pub fn share_of(&self, lines: u64) -> u64 {
+        lines / u64::from(self.sample)
+    }
+
     /// Which lines of a batch are looked at.
     pub fn picks(&self) -> Picks {
         Picks::new(self.sample, self.seed.fetch_add(1, Ordering::Relaxed))
@@ -163,8 +202,8 @@ impl Subscriber {
     }
 
     /// Queues whole lines as far as there is room. Once some were lost no others come before that is told, so that it is
-    /// told at its place.
-    pub fn push(&self, lines: &[u8], lost: u64) {
+    /// told at its place. Returns how many were.
+    pub fn push(&self, lines: &[u8], mut lost: u64) -> u64 {
         let mut queue = self.lock();
         let was_empty = queue.lines.is_empty() && queue.lost == 0;
         let room = match queue.lost {
@@ -176,15 +215,16 @@ impl Subscriber {
             false => memchr::memrchr(b'\n', &lines[..room]).map_or(0, |at| at + 1),
         };
         queue.lines.extend_from_slice(&lines[..fits]);
-        queue.lost += lost;
         if fits < lines.len() {
-            queue.lost += memchr::memchr_iter(b'\n', &lines[fits..]).count() as u64;
+            lost += memchr::memchr_iter(b'\n', &lines[fits..]).count() as u64;
         }
+        queue.lost += lost;
         let is_empty = queue.lines.is_empty() && queue.lost == 0;
         drop(queue);
         if was_empty && !is_empty {
             self.woken.notify_one();
         }
+        lost
     }
 
     /// Nothing comes any more.

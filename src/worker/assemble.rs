@@ -134,7 +134,12 @@ pub(super) fn assemble(
     // Until it is known that no predecessor has any.
     let windows = Aggregating::new(aggregate::Limits::of(config.max_windows), true);
     let access = Arc::new(access);
-    let sessions = Sessions::new(gate.clone(), registry.clone(), access.clone(), sessions);
+    let sessions = Sessions::new(
+        gate.clone(),
+        registry.clone(),
+        access.clone(),
+        (sessions, ledger.clone()),
+    );
     let inputs = Arc::new(Inputs {
         ledger: ledger.clone(),
         gate,

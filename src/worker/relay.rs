@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use super::amend::{Amending, InForce, Leaving};
 use super::charts::{self, Charting};
 use super::standing::{self, Standing};
+use super::tally;
 use super::web::{Asked, Web};
 use super::windows::Gathering;
 use crate::admin::desk::Desk;
@@ -101,6 +102,7 @@ impl Relay {
         }
         self.runtime.spawn(standing::keep(self.clone()));
         self.runtime.spawn(charts::keep(self.clone()));
+        self.runtime.spawn(tally::keep(self.clone()));
         for connection in self.inputs.connections.all() {
             self.runtime
                 .spawn(read_stream(self.inputs.clone(), connection));
@@ -206,7 +208,9 @@ impl Relay {
                 frozen.link(cookie);
             }
         }
-        (frozen.finish(), self.sessions.freeze())
+        let sessions = self.sessions.freeze();
+        tally::note(self, &mut self.inputs.gate.inside_closed().writer);
+        (frozen.finish(), sessions)
     }
 
     /// Goes on after a worker that died, or after a successor that failed: the ledger and the

@@ -12,7 +12,7 @@ use super::relay::{Relay, lock};
 use crate::admin::samples::samples;
 use crate::admin::view::{
     AggregationView, DestinationView, ListenerView, OrphanView, RouteView, RuleView, SpoolView,
-    StateView, Totals, View, WindowsView,
+    StateView, SubscribersView, Totals, View, WindowsView,
 };
 use crate::aggregate::{Refused, Rule};
 use crate::destination::Destination;
@@ -70,6 +70,11 @@ pub(super) fn view(relay: &Relay) -> View {
         blocklist: blocklist.collect(),
         aggregations: aggregations(relay),
         windows: windows(relay),
+        subscribers: SubscribersView {
+            now: relay.inputs.intake.tap.subscribers() as u64,
+            lines_lost: relay.ledger.total(relay.internal, Count::Unseen),
+        },
+        wrong_tokens: relay.ledger.total(relay.internal, Count::WrongTokens),
         routes: routes.collect(),
         destinations,
         listeners,
@@ -336,6 +341,7 @@ pub(super) fn reclaim(relay: &Relay) {
     used.extend([relay.internal, relay.aggregated]);
     used.extend(lock(&relay.listeners).iter().map(|l| l.object));
     used.extend(relay.inputs.connections.all().iter().map(|c| c.object));
+    used.extend(relay.sessions.objects());
     for destination in relay.all_destinations() {
         let queue = &destination.queue;
         used.extend([queue.counts(), queue.send.cells(), queue.intake.cells()]);

@@ -113,24 +113,24 @@ fn each_kind_of_rule_is_changed_and_does_what_it_says() {
     });
     assert_eq!(bed.relay.file("out"), ["b.b 1 1790000000"]);
     for (kind, said) in [
-        ("blocklist", "1  added   prefix junk."),
-        ("rewriter", "1  added   "),
-        ("aggregation", "1  added   sum"),
+        ("blocklist", "0  added   prefix junk."),
+        ("rewriter", "0  added   "),
+        ("aggregation", "0  added   sum"),
     ] {
         let list = bed.done(&[kind, "list"]);
         assert!(list.contains(said), "{kind}: {list}");
-        assert!(bed.done(&[kind, "show", "1"]).contains("# origin added"));
+        assert!(bed.done(&[kind, "show", "0"]).contains("# origin added"));
         assert_eq!(
             bed.json(&[kind, "list"])["rules"].as_array().unwrap().len(),
             1
         );
     }
-    bed.done(&["rewriter", "edit", "1", "--set", "not=x"]);
-    assert_eq!(bed.json(&["rewriter", "show", "1"])["spec"]["not"], "x");
+    bed.done(&["rewriter", "edit", "0", "--set", "not=x"]);
+    assert_eq!(bed.json(&["rewriter", "show", "0"])["spec"]["not"], "x");
     bed.done(&[
         "aggregation",
         "edit",
-        "1",
+        "0",
         "--set",
         "wait=5",
         "--set",
@@ -138,12 +138,12 @@ fn each_kind_of_rule_is_changed_and_does_what_it_says() {
     ]);
     bed.done(&["blocklist", "edit", "prefix junk.", "--set", "rule=sub 1"]);
     bed.done(&["blocklist", "add", "sub 2", "--first"]);
-    bed.done(&["blocklist", "move", "2", "--first"]);
+    bed.done(&["blocklist", "move", "1", "--first"]);
     let keys = bed.json(&["blocklist", "list"]);
     assert_eq!(keys["rules"][0]["key"], "sub 1");
-    bed.done(&["blocklist", "del", "2"]);
+    bed.done(&["blocklist", "del", "1"]);
     for kind in ["blocklist", "rewriter", "aggregation"] {
-        bed.done(&[kind, "del", "1"]);
+        bed.done(&[kind, "del", "0"]);
         assert!(bed.done(&[kind, "list"]).contains("there is no "));
     }
     bed.relay.check_books();

@@ -13,7 +13,7 @@ use baton::admin::view::View;
 use baton::intake::Sample;
 use baton::pipeline::trace::Trace;
 use baton::state::PastChange;
-use baton::tap::{Subscription, Wanted};
+use baton::tap::{At, Seen, Subscription, Tap, Wanted};
 use baton::validate::Reason;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -31,6 +31,7 @@ struct Fake {
     rejected: usize,
     /// Who looks waits for it.
     looking: Mutex<()>,
+    tap: Arc<Tap>,
 }
 
 impl Desk for Fake {
@@ -99,8 +100,8 @@ impl Desk for Fake {
         Err("no supervisor".to_owned())
     }
 
-    fn subscribe(&self, _: &Wanted) -> Result<Subscription, String> {
-        Err("nothing flows".to_owned())
+    fn subscribe(&self, wanted: &Wanted) -> Result<Subscription, String> {
+        self.tap.subscribe(wanted)
     }
 
     fn charts(&self) -> Charts {
@@ -583,6 +584,36 @@ fn events_go_on_when_a_connections_time_is_over() {
     assert!(
         got.contains("retry: 500\n\n") && got.contains("event: table\ndata: {\"version\":\"1\"}\n")
     );
+}
+
+#[test]
+fn subscribers_that_stop_reading_are_cut_off() {
+    let limits = Limits {
+        patience: Duration::from_millis(200),
+        ..patient()
+    };
+    for upgrade in [
+        "",
+        "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+    ] {
+        let source = Arc::new(Fake::default());
+        let server = Server::start(source.clone(), limits);
+        let mut client = server.connect();
+        let head = format!("GET /api/v1/subscribe HTTP/1.1\r\nhost: a\r\n{upgrade}\r\n");
+        client.write_all(head.as_bytes()).unwrap();
+        until(|| source.tap.subscribers() == 1);
+        let text = "a.name.of.usual.length 1 1790000000\n".repeat(5000);
+        until(|| {
+            let seen = std::iter::once(Seen::lines(text.as_bytes()));
+            source
+                .tap
+                .show(At::Routed, seen, &mut source.tap.time(64 << 20));
+            source.tap.subscribers() == 0
+        });
+        // It has ended for the client, too.
+        read_all(&mut client);
+    }
 }
 
 #[test]

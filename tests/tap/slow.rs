@@ -1,4 +1,4 @@
-//! Who reads slowly loses lines, and is told how many and where; the metrics all arrive.
+//! Who reads slowly, or not at all, loses lines, and is told how many and where; the metrics all arrive.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::client::Events;
-use crate::relay::{Config, Relay, hang_up};
+use crate::relay::{Config, Relay, hang_up, wait_for};
 
 const LINES: u64 = 600_000;
 
 #[test]
-fn a_slow_subscriber_is_told_what_it_lost_and_slows_nothing() {
+fn a_slow_subscriber_is_told_what_it_lost() {
     let mut relay = Relay::start(&Config::to_file());
     let mut events = Events::open(relay.http, "regex=slow&sub=w");
     let quick = Events::open(relay.http, "at=in&glob=none.*");
@@ -39,7 +39,6 @@ fn a_slow_subscriber_is_told_what_it_lost_and_slows_nothing() {
         (received, lost)
     });
     let mut client = relay.connect();
-    let began = std::time::Instant::now();
     for batch in 0..LINES / 1000 {
         let line = |n| format!("slow.server.with.a.usual.name {n} 1790000000\n");
         let text: String = (batch * 1000..batch * 1000 + 1000).map(line).collect();
@@ -47,10 +46,8 @@ fn a_slow_subscriber_is_told_what_it_lost_and_slows_nothing() {
     }
     hang_up(client);
     relay.wait_done(LINES);
-    let rate = LINES as f64 / began.elapsed().as_secs_f64();
     sent.store(true, Ordering::Relaxed);
     let (received, lost) = reader.join().unwrap();
-    eprintln!("{rate:.0} lines/s, {received} received, {lost} lost");
     assert_eq!(received + lost, LINES);
     assert!(lost > 0, "it wasn't slow");
     drop(quick);
@@ -60,5 +57,44 @@ fn a_slow_subscriber_is_told_what_it_lost_and_slows_nothing() {
         file.iter().map(number).eq((0..LINES).map(Some)),
         "all arrive, in order"
     );
+    relay.check_books();
+}
+
+#[test]
+fn all_lines_are_taken_and_sent_while_subscribers_take_nothing() {
+    let mut relay = Relay::start(&Config::to_file());
+    // None of them ever reads, so that what the relay takes below it takes without them.
+    let deaf: Vec<_> = ["", "at=in", "regex=w$", "at=in&glob=*.server.**"]
+        .iter()
+        .flat_map(|query| {
+            [
+                Events::open(relay.http, query),
+                Events::open(relay.http, query),
+            ]
+        })
+        .collect();
+    let mut client = relay.connect();
+    for batch in 0..LINES / 1000 {
+        let line = |n| format!("a.server.with.a.usual.name {n} 1790000000\n");
+        let text: String = (batch * 1000..batch * 1000 + 1000).map(line).collect();
+        client.write_all(text.as_bytes()).unwrap();
+    }
+    hang_up(client);
+    relay.wait_done(LINES);
+    let file = relay.file("out");
+    let number = |line: &String| line.split(' ').nth(1)?.parse::<u64>().ok();
+    assert!(
+        file.iter().map(number).eq((0..LINES).map(Some)),
+        "all arrive, in order"
+    );
+    // They had all there was room for, which is less.
+    wait_for("what was lost to be counted", || {
+        let page = relay.page("/metrics");
+        let lost = page
+            .lines()
+            .find_map(|line| line.strip_prefix("baton_subscriber_lines_lost_total "));
+        lost.is_some_and(|lost| lost.parse::<u64>().unwrap() > LINES)
+    });
+    drop(deaf);
     relay.check_books();
 }

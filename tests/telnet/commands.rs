@@ -1,6 +1,6 @@
 //! Commands that are typed, and what comes of them.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use crate::client::Told;
@@ -152,28 +152,54 @@ fn a_script_that_ends_its_side_gets_all_answers_and_nothing_else() {
     );
 }
 
-#[test]
-fn nc_is_a_client() {
-    let help = Command::new("nc").arg("-h").stderr(Stdio::null()).status();
-    if help.is_err() {
-        // There is none on this machine.
-        return;
-    }
-    let told = Told::start(Config::to_file());
-    let script = format!("printf 'status\\nquit\\n' | nc 127.0.0.1 {}", told.port);
-    let mut nc = Command::new("sh")
-        .arg("-c")
-        .arg(script)
+/// Types into a program, and returns all that it shows; .ci/run installs it.
+fn typed(program: &[&str], keys: &str) -> String {
+    let mut client = Command::new(program[0])
+        .args(&program[1..])
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
-    let mut said = String::new();
-    nc.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    nc.wait().unwrap();
+        .unwrap_or_else(|error| panic!("{}: {error}", program[0]));
+    // It stays open: this telnet ends at the end of its input, whatever is still to come.
+    let mut input = client.stdin.take().unwrap();
+    input.write_all(keys.as_bytes()).unwrap();
+    let mut shown = String::new();
+    let mut output = client.stdout.take().unwrap();
+    output.read_to_string(&mut shown).unwrap();
+    client.wait().unwrap();
+    shown
+}
+
+#[test]
+fn nc_is_a_client() {
+    let told = Told::start(Config::to_file());
+    let port = told.port.to_string();
+    let said = typed(&["nc", "127.0.0.1", &port], "status\nquit\n");
     assert!(
         said.starts_with("worker ") && said.ends_with("OK\nOK\n"),
         "{said}"
     );
+}
+
+#[test]
+fn telnet_is_a_client() {
+    let told = Told::start(Config::to_file());
+    let said = |port: &str| {
+        let shown = typed(&["telnet", "--", "127.0.0.1", port], "status\nquit\n");
+        let (_, said) = shown.split_once("Escape character is '^]'.\n").unwrap();
+        said.to_owned()
+    };
+    let plain = said(&told.port.to_string());
+    assert!(
+        plain.starts_with("worker ") && plain.contains("OK\nOK\n"),
+        "{plain}"
+    );
+    // It negotiates when the port is written so; then a person sits there.
+    let negotiated = said(&format!("-{}", told.port)).replace('\r', "");
+    assert!(negotiated.starts_with("Baton "), "{negotiated}");
+    assert!(negotiated.contains("baton> worker "), "{negotiated}");
+    assert!(negotiated.contains("OK\nbaton> OK\n"), "{negotiated}");
+    assert!(!negotiated.contains("ERR"), "{negotiated}");
 }
 
 #[test]

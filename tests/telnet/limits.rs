@@ -38,6 +38,31 @@ fn there_are_64_sessions_and_no_more() {
 }
 
 #[test]
+fn what_a_page_has_a_browser_post_is_not_done() {
+    let told = Told::start(Config::to_file());
+    let port = told.port;
+    let body = "addBlock prefix posted.\nroute del all discard\n";
+    let post = format!(
+        "POST / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://evil.example\r\n\
+         Content-Type: text/plain;charset=UTF-8\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut browser = told.session();
+    browser.write(&post);
+    let answer = browser.rest();
+    assert!(
+        answer.starts_with("ERR ") && answer.lines().count() == 1,
+        "{answer}"
+    );
+    told.relay.wait_logged("a browser was sent here");
+    let mut session = told.session();
+    let history = session.done("history");
+    assert_eq!(history.len(), 2, "{history:?}");
+    let view = session.done("view").join("\n");
+    assert!(!view.contains("posted") && view.contains(" all "), "{view}");
+}
+
+#[test]
 fn a_client_that_takes_nothing_holds_up_nobody_and_is_bounded() {
     let mut config = Config::to_file();
     for number in 0..300 {
@@ -79,11 +104,13 @@ fn a_client_that_takes_nothing_holds_up_nobody_and_is_bounded() {
 }
 
 #[test]
-fn other_machines_need_the_token() {
+fn other_machines_need_the_token_and_leave_room_for_who_sits_here() {
     let [port] = free_ports().unwrap();
     let mut config = Config::to_file();
-    config.listen = format!("telnet = [\"tcp://0.0.0.0:{port}\"]\n[admin]\ntoken_file = \"token\"");
-    let relay = Relay::set_up(&config, |setup: Setup| {
+    config.listen = format!(
+        "telnet = [\"tcp://0.0.0.0:{port}\", \"unix:telnet.sock\"]\n[admin]\ntoken_file = \"token\""
+    );
+    let mut relay = Relay::set_up(&config, |setup: Setup| {
         let file = std::fs::OpenOptions::new()
             .write(true)
             .create(true)
@@ -112,7 +139,39 @@ fn other_machines_need_the_token() {
     let mut known = session();
     known.done("auth a token of some length");
     known.done("view");
-    drop(relay);
+    // It is one of them.
+    let mut strangers: Vec<_> = (1..48).map(|_| session()).collect();
+    relay.wait("all of them", |s| {
+        let open = |l: &serde_json::Value| l["connections"].as_u64().unwrap_or(0);
+        let listeners = s.document()["worker"]["listeners"].as_array().unwrap();
+        listeners
+            .iter()
+            .filter(|l| l["kind"] == "telnet")
+            .map(open)
+            .sum::<u64>()
+            == 48
+    });
+    assert!(session().rest().starts_with("ERR 48 sessions"));
+    let socket = std::os::unix::net::UnixStream::connect(relay.instance.path("telnet.sock"));
+    let mut here = Client(std::io::BufReader::new(socket.unwrap()));
+    here.done("view");
+    here.write("quit\n");
+    assert_eq!(here.rest(), "OK\n");
+    strangers[0].write("auth a token of some length\n");
+    assert_eq!(strangers[0].answer(), ["OK"]);
+    drop((strangers, known));
+    // All that came are counted when they have gone, and the wrong token is.
+    let address = format!("tcp://0.0.0.0:{port}");
+    wait_for("the counters", || {
+        let page = relay.page("/metrics");
+        let has = |text: &str| page.lines().any(|line| line == text);
+        has(&format!(
+            "baton_connections_accepted_total{{listener=\"{address}\"}} 51"
+        )) && has(&format!(
+            "baton_connections_closed_total{{listener=\"{address}\"}} 51"
+        )) && has("baton_wrong_tokens_total 1")
+    });
+    relay.check_books();
 }
 
 #[test]

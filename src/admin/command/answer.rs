@@ -3,7 +3,8 @@
 use super::{Command, MAX_ANSWER, Wanted, Wish, help, show};
 use crate::admin::desk::{Asked, Desk, Outcome, What};
 use crate::admin::traced;
-use crate::amend::{Backlog, Change};
+use crate::amend::{Backlog, Change, Place};
+use crate::config::RuleKind;
 
 /// Lines of text, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,12 +119,8 @@ pub fn answer(desk: &dyn Desk, command: &Command, peer: &str) -> Answer {
 fn change(desk: &dyn Desk, wish: &Wish, peer: &str) -> Result<Vec<String>, String> {
     let asked = Asked {
         what: match &wish.what {
-            Wanted::Change(change) => What::Change(change.clone()),
+            Wanted::Change(change) => What::Change(named(desk, change)),
             Wanted::Undo(id) => What::Undo(*id),
-            Wanted::RemoveOne { kind, which } => {
-                let key = show::key_of(&desk.table(), *kind, which);
-                What::Change(Change::Remove { kind: *kind, key })
-            }
         },
         backlog: wish.backlog,
         volatile: wish.volatile,
@@ -141,6 +138,30 @@ fn change(desk: &dyn Desk, wish: &Wish, peer: &str) -> Result<Vec<String>, Strin
         true => would_change(&outcome),
         false => changed(&outcome, wish.backlog),
     })
+}
+
+/// With the keys of rules that are named by their number.
+fn named(desk: &dyn Desk, change: &Change) -> Change {
+    let mut change = change.clone();
+    let (kind, key, place) = match &mut change {
+        Change::Remove { kind, key } | Change::Replace { kind, key, .. } => (kind, Some(key), None),
+        Change::Move { kind, key, place } => (kind, Some(key), Some(place)),
+        Change::Add { kind, place, .. } => (kind, None, Some(place)),
+        _ => return change,
+    };
+    let other = match place {
+        Some(Place::Before(other) | Place::After(other)) => Some(other),
+        _ => None,
+    };
+    // A route has a name; that of one may be a number.
+    if *kind == RuleKind::Route || key.is_none() && other.is_none() {
+        return change;
+    }
+    let table = desk.table();
+    for name in key.into_iter().chain(other) {
+        *name = show::key_of(&table, *kind, name);
+    }
+    change
 }
 
 fn changed(outcome: &Outcome, backlog: Option<Backlog>) -> Vec<String> {

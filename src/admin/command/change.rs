@@ -18,6 +18,10 @@ pub(super) fn read(name: &str, rest: &str) -> Result<Option<Wish>, String> {
             RuleKind::Blocklist,
             Form::Json(one("rule", some(rest, BLOCK)?)),
         ),
+        "modBlock" => replace(RuleKind::Blocklist, rest, |rule| {
+            Ok(Form::Json(one("rule", some(rule, BLOCK)?)))
+        })?,
+        "moveBlock" => move_rule(RuleKind::Blocklist, rest)?,
         "delBlock" | "delBlack" => remove(
             RuleKind::Blocklist,
             some(rest, "<kind> <pattern> or its number")?,
@@ -26,24 +30,32 @@ pub(super) fn read(name: &str, rest: &str) -> Result<Option<Wish>, String> {
             RuleKind::Rewriter,
             Form::Toml(Rewriter::parse(rest)?.to_toml()),
         ),
+        "modRewriter" => replace(RuleKind::Rewriter, rest, |rule| {
+            Ok(Form::Toml(Rewriter::parse(rule)?.to_toml()))
+        })?,
+        "moveRewriter" => move_rule(RuleKind::Rewriter, rest)?,
         "delRewriter" => remove(
             RuleKind::Rewriter,
-            &rewriter(some(rest, "<old> <new> <max> or its number")?),
+            some(rest, "<old> <new> <max> or its number")?,
         ),
         "addAgg" => add(
             RuleKind::Aggregation,
             Form::Toml(Aggregation::parse(rest)?.0.to_toml()),
         ),
+        "modAgg" => replace(RuleKind::Aggregation, rest, |rule| {
+            Ok(Form::Toml(Aggregation::parse(rule)?.0.to_toml()))
+        })?,
+        "moveAgg" => move_rule(RuleKind::Aggregation, rest)?,
         "delAgg" => remove(
             RuleKind::Aggregation,
-            &aggregation(some(rest, "the text of one, or its number")?),
+            some(rest, "the text of one, or its number")?,
         ),
         "addRoute" => add_route(rest)?,
-        "modRoute" => edit_route(rest)?,
+        "modRoute" => edit_route(rest, &mut backlog)?,
         "moveRoute" => move_route(rest)?,
         "delRoute" => remove_route(rest, &mut backlog)?,
         "addDest" => add_destination(rest)?,
-        "modDest" => edit_destination(rest)?,
+        "modDest" => edit_destination(rest, &mut backlog)?,
         "delDest" => remove_destination(rest, &mut backlog)?,
         "route" => match first_word(rest) {
             ("add", rest) => simple_route(rest)?,
@@ -51,8 +63,8 @@ pub(super) fn read(name: &str, rest: &str) -> Result<Option<Wish>, String> {
             ("patt", rest) => pattern(rest)?,
             _ => return Ok(None),
         },
-        "undo" => undo(rest)?,
-        "reset" => reset(rest)?,
+        "undo" => undo(rest, &mut backlog)?,
+        "reset" => reset(rest, &mut backlog)?,
         _ => return Ok(None),
     };
     Ok(Some(Wish {
@@ -83,17 +95,109 @@ fn add(kind: RuleKind, rule: Form) -> Wanted {
 }
 
 fn remove(kind: RuleKind, which: &str) -> Wanted {
-    let which = which.to_owned();
-    Wanted::RemoveOne { kind, which }
+    let key = known_as(kind, which);
+    Wanted::Change(Change::Remove { kind, key })
 }
 
-/// Its text as the table has it, if this is one.
-fn rewriter(text: &str) -> String {
-    Rewriter::parse(text).map_or_else(|_| text.to_owned(), |rule| rule.to_string())
+/// A rule's text as the table has it, if it is one.
+fn known_as(kind: RuleKind, text: &str) -> String {
+    let read = match kind {
+        RuleKind::Rewriter => Rewriter::parse(text).ok().map(|rule| rule.to_string()),
+        RuleKind::Aggregation => Aggregation::parse(text)
+            .ok()
+            .map(|(rule, _)| rule.to_string()),
+        RuleKind::Blocklist | RuleKind::Route => None,
+    };
+    read.unwrap_or_else(|| text.to_owned())
 }
 
-fn aggregation(text: &str) -> String {
-    Aggregation::parse(text).map_or_else(|_| text.to_owned(), |(rule, _)| rule.to_string())
+/// `<number> <the new rule>`
+fn replace(
+    kind: RuleKind,
+    rest: &str,
+    read: impl FnOnce(&str) -> Result<Form, String>,
+) -> Result<Wanted, String> {
+    // The text of the old one has no end.
+    let (number, rule) = first_word(rest);
+    if number.parse::<usize>().is_err() {
+        return Err(format!(
+            "expected its number in view and the new rule, found {number:?}"
+        ));
+    }
+    Ok(Wanted::Change(Change::Replace {
+        kind,
+        key: number.to_owned(),
+        rule: read(rule)?,
+    }))
+}
+
+/// `<number or text> first|last|before <other>|after <other>`. Texts have blanks.
+fn move_rule(kind: RuleKind, rest: &str) -> Result<Wanted, String> {
+    type Beside = fn(String) -> Place;
+    let ends = [(" first", Place::First), (" last", Place::Last)];
+    let beside: [(&str, Beside); 2] = [(" before ", Place::Before), (" after ", Place::After)];
+    let at_end = ends
+        .into_iter()
+        .find_map(|(word, place)| Some((rest.strip_suffix(word)?, place)));
+    // The last of these words, since a text may have one.
+    let others = beside
+        .into_iter()
+        .filter_map(|(word, place)| Some((rest.rsplit_once(word)?, place)));
+    let other = others
+        .max_by_key(|((which, _), _)| which.len())
+        .map(|((which, other), place)| (which, place(known_as(kind, other.trim()))));
+    let Some((which, place)) = at_end.or(other) else {
+        return Err("expected a number or a text and first, last, before … or after …".to_owned());
+    };
+    let key = known_as(kind, which.trim());
+    Ok(Wanted::Change(Change::Move { kind, key, place }))
+}
+
+/// `first|last|before <key>|after <key>`, and what is behind; a key with blanks is in quotes.
+pub(super) fn place(text: &str) -> Result<(Place, &str), String> {
+    let (word, rest) = first_word(text);
+    let key = || match rest.strip_prefix('"') {
+        None => {
+            let (key, rest) = first_word(rest);
+            Some((key.to_owned(), rest)).filter(|(key, _)| !key.is_empty())
+        }
+        Some(quoted) => {
+            let end = quoted.match_indices("\" ").map(|(at, _)| at).find(|at| {
+                let quotes = quoted[..*at].bytes().rev().take_while(|byte| *byte == b'"');
+                quotes.count().is_multiple_of(2)
+            })?;
+            let rest = quoted[end + 1..].trim_start();
+            Some((quoted[..end].replace("\"\"", "\""), rest))
+        }
+    };
+    let found = match word {
+        "first" => Some((Place::First, rest)),
+        "last" => Some((Place::Last, rest)),
+        "before" => key().map(|(key, rest)| (Place::Before(key), rest)),
+        "after" => key().map(|(key, rest)| (Place::After(key), rest)),
+        _ => None,
+    };
+    found.ok_or_else(|| {
+        format!("at: expected first, last, before <key> or after <key>, found {text:?}")
+    })
+}
+
+impl Wish {
+    /// What it adds is to get this place.
+    ///
+    /// # Errors
+    /// It adds no rule.
+    pub(super) fn put(&mut self, to: Place) -> Result<(), String> {
+        let Wanted::Change(Change::Add { kind, place, .. }) = &mut self.what else {
+            return Err("at: expected a command that adds a rule behind the place".to_owned());
+        };
+        *place = match to {
+            Place::Before(key) => Place::Before(known_as(*kind, &key)),
+            Place::After(key) => Place::After(known_as(*kind, &key)),
+            end => end,
+        };
+        Ok(())
+    }
 }
 
 /// `<key> [pattern] <addr>`
@@ -208,9 +312,9 @@ fn unknown_option(key: &str, known: &[&str]) -> String {
     }
 }
 
-/// `<key> <option>=<value> …`
-fn edit_route(rest: &str) -> Result<Wanted, String> {
-    match &words(rest)?[..] {
+/// `<key> <option>=<value> … [backlog]`: with another key its destinations have other ids.
+fn edit_route(rest: &str, backlog: &mut Option<Backlog>) -> Result<Wanted, String> {
+    match without_backlog(&words(rest)?, backlog) {
         [key, options @ ..] if !options.is_empty() => Ok(edit(key, route_options(options)?)),
         _ => Err("expected <key> <option>=<value> …; without a value: the default".to_owned()),
     }
@@ -238,6 +342,20 @@ fn backlog_of(word: Option<&String>) -> Result<Option<Backlog>, String> {
     match found {
         Some((_, backlog)) => Ok(Some(*backlog)),
         None => Err(one_of(&Backlog::WORDS.map(|(name, _)| name), word)),
+    }
+}
+
+/// All words but the last, if that says what becomes of a backlog.
+fn without_backlog<'w>(words: &'w [String], backlog: &mut Option<Backlog>) -> &'w [String] {
+    let Some((last, others)) = words.split_last() else {
+        return words;
+    };
+    match backlog_of(Some(last)) {
+        Ok(found) => {
+            *backlog = found;
+            others
+        }
+        Err(_another) => words,
     }
 }
 
@@ -283,10 +401,12 @@ fn remove_destination(rest: &str, backlog: &mut Option<Backlog>) -> Result<Wante
     }))
 }
 
-/// `<key> <id, address or number> addr=… option=…`; an empty value is the default.
-fn edit_destination(rest: &str) -> Result<Wanted, String> {
+/// `<key> <id, address or number> addr=… option=… [backlog]`; an empty value is the default. With another `id` it is another
+/// destination, and the one of the old id goes.
+fn edit_destination(rest: &str, backlog: &mut Option<Backlog>) -> Result<Wanted, String> {
     let (route, rest) = first_word(rest);
     let words = words(rest)?;
+    let words = without_backlog(&words, backlog);
     let Some((which, given)) = words.split_first().filter(|(_, given)| !given.is_empty()) else {
         return Err(
             "expected <key> <id, address or number of the destination> addr=… <option>=<value> …"
@@ -335,29 +455,39 @@ fn translated(key: &str, value: &str) -> Result<Vec<(String, Option<String>)>, S
     Ok(options.collect())
 }
 
-fn undo(rest: &str) -> Result<Wanted, String> {
-    let number = rest.parse();
-    number.map(Wanted::Undo).map_err(|_| {
+/// `<id> [backlog]`
+fn undo(rest: &str, backlog: &mut Option<Backlog>) -> Result<Wanted, String> {
+    let words = words(rest)?;
+    let number = match without_backlog(&words, backlog) {
+        [number] => number.parse().ok(),
+        _ => None,
+    };
+    number.map(Wanted::Undo).ok_or_else(|| {
         format!("undo: expected the number of a change, as history tells it, found {rest:?}")
     })
 }
 
-/// `[kind [key]]`
-fn reset(rest: &str) -> Result<Wanted, String> {
-    let (kind, key) = first_word(rest);
-    let kind = match kind {
-        "" => None,
-        kind => Some(
-            kind.parse::<RuleKind>()
-                .map_err(|error| format!("reset: {error}"))?,
-        ),
-    };
-    // The texts of rules have blanks.
-    let key = match (kind, key) {
-        (_, "") => None,
-        (Some(RuleKind::Rewriter), text) => Some(rewriter(text)),
-        (Some(RuleKind::Aggregation), text) => Some(aggregation(text)),
-        (_, text) => Some(text.to_owned()),
+/// `[kind [key]] [backlog]`. A route that is called like a word for a backlog needs that word, too.
+fn reset(rest: &str, backlog: &mut Option<Backlog>) -> Result<Wanted, String> {
+    let all = words(rest)?;
+    let (kind, key) = match without_backlog(&all, backlog) {
+        [] => (None, None),
+        [kind, key @ ..] => {
+            let kind = kind.parse::<RuleKind>();
+            let kind = kind.map_err(|error| format!("reset: {error}"))?;
+            match (kind, key) {
+                (_, []) => (Some(kind), None),
+                (RuleKind::Route, [key]) => (Some(kind), Some(key.clone())),
+                (RuleKind::Route, _) => {
+                    return Err("reset: expected route <key> [drain|discard|keep]".to_owned());
+                }
+                // The texts of the others have blanks, and they have no backlog.
+                (kind, _) => {
+                    *backlog = None;
+                    (Some(kind), Some(known_as(kind, first_word(rest).1)))
+                }
+            }
+        }
     };
     Ok(Wanted::Change(Change::Reset { kind, key }))
 }

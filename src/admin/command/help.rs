@@ -60,7 +60,7 @@ const ENTRIES: &[Entry] = &[
         "addRoute sendAllMatch prod prefix=prod.  10.0.0.1:2003 spool=true  10.0.0.2:2004 pickle=true",
     ),
     entry(
-        "modRoute <key> <option>=<value> ...",
+        "modRoute <key> <option>=<value> ... [drain|discard|keep]",
         "options of a route; without a value: the default",
         "modRoute prod prefix=production. regex=",
     ),
@@ -80,7 +80,7 @@ const ENTRIES: &[Entry] = &[
         "addDest prod 10.0.0.3:2003 queue=64MiB",
     ),
     entry(
-        "modDest <key> <id|address|number> addr=<host:port> <option>=<value> ...",
+        "modDest <key> <id|address|number> addr=<host:port> <option>=<value> ... [drain|discard|keep]",
         "options of a destination, which keeps its id, queue and spool; without a value: the default",
         "modDest prod 0 addr=10.0.0.9:2003 replay_rate=5000",
     ),
@@ -95,6 +95,16 @@ const ENTRIES: &[Entry] = &[
         "addBlock prefix junk.",
     ),
     entry(
+        "modBlock <number> <kind> <pattern>",
+        "another rule in the place of the one that has this number in view, from 0",
+        "modBlock 0 prefix trash.",
+    ),
+    entry(
+        "moveBlock <number|text> first|last|before <number|text>|after <number|text>",
+        "another place in the blocklist",
+        "moveBlock 2 before 0",
+    ),
+    entry(
         "delBlock <kind> <pattern> | <number>",
         "a rule of the blocklist goes, by its text or its number in view",
         "delBlock 0",
@@ -103,6 +113,16 @@ const ENTRIES: &[Entry] = &[
         "addRewriter <old> <new> <max> [not=<text>]",
         "names are rewritten; /old/ is a regular expression, max -1 is all",
         "addRewriter /^srv-(\\d+)/ servers.${1} -1",
+    ),
+    entry(
+        "modRewriter <number> <old> <new> <max> [not=<text>]",
+        "another rewriter in the place of the one that has this number in view, from 0",
+        "modRewriter 0 /^srv-(\\d+)/ hosts.${1} -1",
+    ),
+    entry(
+        "moveRewriter <number|text> first|last|before <number|text>|after <number|text>",
+        "another place among the rewriters",
+        "moveRewriter 1 first",
     ),
     entry(
         "delRewriter <number> | <old> <new> <max> [not=<text>]",
@@ -115,6 +135,16 @@ const ENTRIES: &[Entry] = &[
         "addAgg sum regex=^web\\.(.*)\\.hits$ web.sum.$1 10 20 dropRaw=true",
     ),
     entry(
+        "modAgg <number> <function> [regex=|prefix=|sub=|...] <format> <interval> <wait> [dropRaw=true]",
+        "another aggregation in the place of the one that has this number in view, from 0",
+        "modAgg 0 sum regex=^web\\.(.*)\\.hits$ web.sum.$1 60 90",
+    ),
+    entry(
+        "moveAgg <number|text> first|last|before <number|text>|after <number|text>",
+        "another place among the aggregations",
+        "moveAgg 0 last",
+    ),
+    entry(
         "delAgg <number> | <text>",
         "an aggregation goes, by its number in view or its text",
         "delAgg 0",
@@ -125,12 +155,12 @@ const ENTRIES: &[Entry] = &[
         "history 20",
     ),
     entry(
-        "undo <id>",
+        "undo <id> [drain|discard|keep]",
         "what the change of this number did is undone",
         "undo 12",
     ),
     entry(
-        "reset [blocklist|rewriter|aggregation|route [key]]",
+        "reset [blocklist|rewriter|aggregation|route [key]] [drain|discard|keep]",
         "what was changed at run time is forgotten: the config file's rules are in force",
         "reset route prod",
     ),
@@ -144,6 +174,11 @@ const ENTRIES: &[Entry] = &[
         "subscribe [at=in|routed|rejected] [prefix=|sub=|regex=|glob=...] [sample=N]",
         "what flows, live, until you press Enter; sample=N: about one line of N",
         "subscribe at=in glob=prod.*.cpu",
+    ),
+    entry(
+        "at first|last|before <key|number>|after <key|number> <add command>",
+        "what is added gets this place; a text with blanks is in quotes",
+        "at before 0 addBlock prefix junk.",
     ),
     entry(
         "volatile <command>",

@@ -1,3 +1,5 @@
+mod places;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;

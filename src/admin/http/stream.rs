@@ -84,6 +84,11 @@ impl Streaming {
         }
     }
 
+    /// How long who doesn't read is waited for.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Whether an answer of this connection goes on.
     pub(super) fn is_open(&self) -> bool {
         self.open.load(Ordering::Relaxed) > 0

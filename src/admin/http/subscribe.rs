@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::Shared;
 use super::problem::{self, Problem, unavailable};
 use super::query::Query;
-use super::stream::{Events, Gone, Streaming};
+use super::stream::{Events, Gone, PATIENCE, Streaming};
 use super::v1::aside;
 use crate::admin::desk::Desk;
 use crate::tap::{Event, KEYS, Subscription, Wanted, printable};
@@ -27,6 +27,8 @@ use crate::tap::{Event, KEYS, Subscription, Wanted, printable};
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// So many bytes of lines are in one event at most, but for a single longer line: who reads slowly reads some of it in time.
 const PIECE: usize = 32 * 1024;
+/// When serving ends, how long what is queued is sent: half of what connections are given then.
+const MOMENT: Duration = Duration::from_millis(500);
 
 pub(super) async fn subscribe(
     State(desk): Shared,
@@ -38,7 +40,8 @@ pub(super) async fn subscribe(
     if websocket::is_asked_for(&request) {
         let (upgrade, response) = websocket::accept(request)?;
         let subscription = begin(desk, wanted).await?;
-        tokio::spawn(websocket::serve(upgrade, subscription));
+        let patience = streaming.map_or(PATIENCE, |Extension(streaming)| streaming.patience());
+        tokio::spawn(websocket::serve(upgrade, subscription, patience));
         return Ok(response);
     }
     let Some(Extension(streaming)) = streaming else {
@@ -70,10 +73,51 @@ async fn begin(desk: Arc<dyn Desk>, wanted: Wanted) -> Result<Subscription, Prob
     begun.await?
 }
 
-/// Sends events until one side ends it.
+/// What of the queue is under way: when serving ends in the middle of it, it is known how far it came.
+#[derive(Debug, Default)]
+struct Hand {
+    lines: Vec<u8>,
+    /// So many bytes of them are sent.
+    sent: usize,
+    lost: u64,
+}
+
+impl Hand {
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Lines(lines) => (self.lines, self.sent) = (lines, 0),
+            Event::Lost(lines) => self.lost += lines,
+        }
+    }
+
+    /// Whole lines, about [`PIECE`] of them.
+    fn piece(&self) -> &[u8] {
+        pieces(&self.lines[self.sent..]).next().unwrap_or_default()
+    }
+
+    /// A piece of that length is sent.
+    fn is_sent(&mut self, len: usize) {
+        self.sent += len;
+        if self.sent == self.lines.len() {
+            (self.lines, self.sent) = (Vec::new(), 0);
+        }
+    }
+
+    /// Gives the rest up: so many lines are lost with it.
+    fn lose(&mut self) -> u64 {
+        let left = memchr::memchr_iter(b'\n', &self.lines[self.sent..]).count() as u64;
+        let lost = left + self.lost;
+        *self = Hand::default();
+        lost
+    }
+}
+
+/// Sends events until one side ends it. When serving ends, what is under way is given a moment; the rest is lost, and that
+/// is told.
 async fn send(events: Events, mut subscription: Subscription) {
+    let mut hand = Hand::default();
     let sent = tokio::select! {
-        sent = send_all(&events, &mut subscription) => sent,
+        sent = send_all(&events, &mut subscription, &mut hand) => sent,
         stopping = events.ended() => match stopping {
             true => Ok(()),
             false => Err(Gone),
@@ -82,43 +126,68 @@ async fn send(events: Events, mut subscription: Subscription) {
     if sent.is_err() {
         return;
     }
-    // What was queued when the end came.
-    while let Some(event) = subscription.try_next() {
-        if send_one(&events, event).await.is_err() {
-            return;
+    let rest = async {
+        send_hand(&events, &mut hand).await?;
+        while let Some(event) = subscription.try_next() {
+            hand.take(event);
+            send_hand(&events, &mut hand).await?;
         }
+        Ok(())
+    };
+    let told = match timeout(MOMENT, rest).await {
+        Ok(told) => told,
+        Err(_late) => {
+            let lost = hand.lose() + subscription.lose();
+            events.send("lost", lost.to_string().as_bytes()).await
+        }
+    };
+    if told.is_ok() {
+        events.restarting().await;
     }
-    events.restarting().await;
 }
 
-async fn send_all(events: &Events, subscription: &mut Subscription) -> Result<(), Gone> {
+async fn send_all(
+    events: &Events,
+    subscription: &mut Subscription,
+    hand: &mut Hand,
+) -> Result<(), Gone> {
     // After a crash nobody says so.
     events.send_text(b"retry: 500\n\n".to_vec()).await?;
     loop {
         match timeout(KEEP_ALIVE, subscription.next()).await {
-            Ok(Some(event)) => send_one(events, event).await?,
+            Ok(Some(event)) => {
+                hand.take(event);
+                send_hand(events, hand).await?;
+            }
             Ok(None) => return Ok(()),
             Err(_silence) => events.send_text(b":\n\n".to_vec()).await?,
         }
     }
 }
 
-async fn send_one(events: &Events, event: Event) -> Result<(), Gone> {
-    match event {
-        Event::Lost(lines) => events.send("lost", lines.to_string().as_bytes()).await,
-        Event::Lines(lines) => {
-            for piece in pieces(&lines) {
-                let mut text = String::with_capacity(piece.len() * 5 / 4 + 16);
-                text.push_str("event: line\n");
-                for line in printable(piece).lines() {
-                    text.extend(["data: ", line, "\n"]);
-                }
-                text.push('\n');
-                events.send_text(text.into_bytes()).await?;
-            }
-            Ok(())
+/// Sends what is under way. Whoever gives up waiting finds the rest there.
+async fn send_hand(events: &Events, hand: &mut Hand) -> Result<(), Gone> {
+    loop {
+        let piece = hand.piece();
+        if piece.is_empty() {
+            break;
         }
+        let len = piece.len();
+        let mut text = String::with_capacity(len * 5 / 4 + 16);
+        text.push_str("event: line\n");
+        for line in printable(piece).lines() {
+            text.extend(["data: ", line, "\n"]);
+        }
+        text.push('\n');
+        events.send_text(text.into_bytes()).await?;
+        hand.is_sent(len);
     }
+    if hand.lost > 0 {
+        let lost = hand.lost.to_string();
+        events.send("lost", lost.as_bytes()).await?;
+        hand.lost = 0;
+    }
+    Ok(())
 }
 
 /// Whole lines, [`PIECE`] at a time.
@@ -133,39 +202,4 @@ fn pieces(mut lines: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_are_whole_lines() {
-        let long = "x".repeat(PIECE * 2);
-        let text = format!(
-            "{}{long}\n{}",
-            "a 1 2\n".repeat(10_000),
-            "b 1 2\n".repeat(3)
-        );
-        let all: Vec<&[u8]> = pieces(text.as_bytes()).collect();
-        assert_eq!(all.concat(), text.as_bytes());
-        assert!(all.iter().all(|piece| piece.ends_with(b"\n")));
-        assert!(
-            all.iter()
-                .all(|piece| piece.len() <= PIECE || piece.len() == long.len() + 1)
-        );
-        assert_eq!(pieces(b"").count(), 0);
-    }
-
-    #[test]
-    fn queries_are_read_strictly() {
-        let read = wanted(Some("at=in&glob=a.*%7Bb%2Cc%7D&sample=3")).unwrap();
-        assert_eq!((&read.glob[..], read.sample), ("a.*{b,c}", Some(3)));
-        for query in [
-            "at=out",
-            "globs=a",
-            "glob=a&glob=b",
-            "prefix=%ff",
-            "sample=x",
-        ] {
-            assert!(wanted(Some(query)).is_err(), "{query}");
-        }
-    }
-}
+mod tests;

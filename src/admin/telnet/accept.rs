@@ -10,8 +10,8 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketFlags, accept_with, send, sockopt};
 use tokio::sync::watch;
 
-use super::session::Session;
-use super::{MAX_SESSIONS, Sessions, run};
+use super::session::{Session, is_for_others};
+use super::{MAX_OF_OTHERS, MAX_SESSIONS, Sessions, run};
 use crate::admin::desk::Desk;
 use crate::ledger::Count;
 use crate::listen::Listener;
@@ -77,6 +77,19 @@ enum Turn {
     Failed(Errno),
 }
 
+/// Whether one more may be had at a listener; `Err`: so many are open, and that is all.
+fn has_room(sessions: &Sessions, listener: &Listener) -> Result<(), usize> {
+    let table = sessions.table();
+    if table.len() >= MAX_SESSIONS {
+        return Err(MAX_SESSIONS);
+    }
+    let of_others = table.values().filter(|one| one.is_for_others).count();
+    match is_for_others(&listener.address) && of_others >= MAX_OF_OTHERS {
+        true => Err(MAX_OF_OTHERS),
+        false => Ok(()),
+    }
+}
+
 /// Takes one, unless there are too many: then it is told so.
 fn accept_one(sessions: &Sessions, listener: &Listener) -> Result<Option<Arc<Session>>, Turn> {
     let mut lane = sessions.gate.enter().ok_or(Turn::Closed)?;
@@ -85,8 +98,11 @@ fn accept_one(sessions: &Sessions, listener: &Listener) -> Result<Option<Arc<Ses
     }
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = accept_with(&listener.socket, flags).map_err(Turn::Failed)?;
-    if sessions.table().len() >= MAX_SESSIONS {
-        let full = format!("ERR {MAX_SESSIONS} sessions are open, and there may be no more\n");
+    lane.writer.add(listener.object, Count::Accepted, 1);
+    if let Err(most) = has_room(sessions, listener) {
+        lane.writer.add(listener.object, Count::Closed, 1);
+        lane.writer.commit();
+        let full = format!("ERR {most} sessions are open, and there may be no more\n");
         // It is closed either way.
         let _told = send(
             &socket,
@@ -95,11 +111,12 @@ fn accept_one(sessions: &Sessions, listener: &Listener) -> Result<Option<Arc<Ses
         );
         return Ok(None);
     }
-    lane.writer.add(listener.object, Count::Accepted, 1);
     lane.writer.commit();
     match begin(sessions, listener, socket) {
         Ok(session) => Ok(Some(session)),
         Err(error) => {
+            lane.writer.add(listener.object, Count::Closed, 1);
+            lane.writer.commit();
             tracing::error!(listener = listener.address, %error, "a session is turned away");
             Ok(None)
         }
@@ -113,7 +130,11 @@ fn begin(sessions: &Sessions, listener: &Listener, socket: OwnedFd) -> io::Resul
         sockopt::set_tcp_nodelay(&socket, true)?;
     }
     let cookie = sys::cookie(socket.as_fd())?;
-    let session = Arc::new(Session::new(cookie, &listener.address, socket)?);
+    let session = Arc::new(Session::new(
+        cookie,
+        (&listener.address, listener.object),
+        socket,
+    )?);
     session.started.store(true, Ordering::SeqCst);
     sessions.register(&session)?;
     sessions.table().insert(cookie, session.clone());

@@ -104,6 +104,7 @@ pub(super) fn read(
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -111,7 +112,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_cut_or_malformed_is_refused() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let session = Session::new(7, "unix:s", ours.into()).unwrap();
+        let memory = crate::sys::memfd("ledger", crate::ledger::BYTES).unwrap();
+        let ledger = crate::ledger::Ledger::open(memory.as_fd()).unwrap();
+        let object = ledger.object(crate::ledger::Kind::Listener, "unix:s");
+        let session = Session::new(7, ("unix:s", object.unwrap()), ours.into()).unwrap();
         session.lock().take(b"view\nroute li");
         session.lock().say("hello\n");
         let bytes = write([Arc::new(session)].iter());

@@ -43,9 +43,9 @@ fn origin(rule: &TableRule) -> String {
 fn others(rules: &[&TableRule]) -> Vec<String> {
     let rows = rules
         .iter()
-        .zip(1..)
+        .zip(0..)
         .map(|(rule, number)| vec![number.to_string(), origin(rule), shown(&rule.key)]);
-    columns(&["#", "ORIGIN", "RULE"], rows)
+    columns(&["N", "ORIGIN", "RULE"], rows)
 }
 
 fn routes(rules: &[&TableRule], status: &Value) -> Vec<String> {

@@ -1,4 +1,6 @@
+use std::cell::Cell;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::tap::{Event, MAX_SUBSCRIBERS, QUEUE, Subscription, Wanted};
@@ -13,7 +15,9 @@ fn show(tap: &Tap, at: At, texts: &[&str]) {
         At::Rejected => Seen::rejected(Reason::Value, text.as_bytes()),
         At::In | At::Routed => Seen::lines(text.as_bytes()),
     });
-    tap.show(at, seen);
+    // Who is slow to be tested isn't what is tested.
+    let mut time = Time::with(Duration::MAX, tap.subscribers(), Instant::now);
+    tap.show(at, seen, &mut time);
 }
 
 fn lines(text: &str) -> Option<Event> {
@@ -121,9 +125,105 @@ fn there_are_so_many_and_no_more() {
     for (words, said) in [
         ("regex=a(", "regex \"a(\" is not a regular expression"),
         ("glob=a[", "a [ isn't closed"),
+        (
+            "regex=\\w{200}x{200}",
+            "Compiled regex exceeds size limit of 262144 bytes.",
+        ),
     ] {
         let wanted = Wanted::from_words([words]).unwrap();
         let error = tap.subscribe(&wanted).unwrap_err();
         assert!(error.contains(said), "{error}");
+    }
+}
+
+thread_local!(static TICKS: Cell<u32> = const { Cell::new(0) });
+/// What a look at the clock takes by this clock.
+const TICK: Duration = Duration::from_micros(10);
+
+/// It goes on when it is looked at, and only then.
+fn ticking() -> Instant {
+    thread_local!(static BEGAN: Instant = Instant::now());
+    TICKS.set(TICKS.get() + 1);
+    BEGAN.with(|began| *began + TICK * TICKS.get())
+}
+
+#[test]
+fn hostile_patterns_take_a_known_time_of_all_and_nobody_is_starved() {
+    const LINES: u64 = 500;
+    const BATCHES: u32 = 200;
+    let budget = Duration::from_millis(1);
+    let tap = Arc::new(Tap::new());
+    let costly = ["regex=(.*a){20}|.", "glob=**"];
+    let mut all: Vec<_> = (0..MAX_SUBSCRIBERS - 3)
+        .map(|at| {
+            let point = At::ALL[at % 3];
+            subscribe(&tap, &format!("at={point} {}", costly[at % 2]))
+        })
+        .collect();
+    all.push(subscribe(&tap, "prefix=a"));
+    all.push(subscribe(&tap, "at=in sub=a"));
+    all.push(subscribe(&tap, ""));
+    let mut got = vec![(0, 0); all.len()];
+    let text = format!("{} 1 2\n", "a".repeat(40)).repeat(LINES as usize);
+    for batch in 0..BATCHES {
+        let time = Time::with(budget, tap.subscribers(), ticking);
+        let mut time = time.in_turn(batch as usize);
+        for at in time.points() {
+            let seen = std::iter::once(Seen::lines(text.as_bytes()));
+            tap.show(at, seen, &mut time);
+        }
+        for (one, (received, lost)) in all.iter_mut().zip(&mut got) {
+            while let Some(event) = one.try_next() {
+                match event {
+                    Event::Lines(lines) => {
+                        *received += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+                    }
+                    Event::Lost(lines) => *lost += lines,
+                }
+            }
+        }
+    }
+    for (received, lost) in &got {
+        assert_eq!(received + lost, LINES * u64::from(BATCHES), "the books");
+        assert!(*received > 0, "{got:?}");
+    }
+    // The clock of all turns: the budget, and two looks for each turn that has nothing left.
+    let most = BATCHES * (100 + 2 * MAX_SUBSCRIBERS as u32);
+    assert!(TICKS.get() <= most + most / 10, "{} of {most}", TICKS.get());
+    let asked: u64 = got[..MAX_SUBSCRIBERS - 3].iter().map(|got| got.0).sum();
+    assert!(
+        asked <= u64::from(BATCHES) * 100,
+        "{asked} lines were asked about"
+    );
+    let lost: u64 = got.iter().map(|(_, lost)| lost).sum();
+    assert_eq!(tap.take_lost(), lost);
+    assert_eq!(tap.take_lost(), 0);
+}
+
+#[test]
+fn expressions_are_not_asked_about_long_names() {
+    let tap = Arc::new(Tap::new());
+    let mut costly = subscribe(&tap, "regex=b$");
+    let mut cheap = subscribe(&tap, "sub=bb");
+    let (long, short) = ("b".repeat(LONG + 1), "b".repeat(LONG));
+    show(&tap, At::Routed, &[&format!("{long} 1 2\n{short} 1 2\n")]);
+    assert_eq!(costly.try_next(), lines(&format!("{short} 1 2\n")));
+    assert_eq!(costly.try_next(), Some(Event::Lost(1)));
+    assert_eq!(
+        cheap.try_next(),
+        lines(&format!("{long} 1 2\n{short} 1 2\n"))
+    );
+}
+
+#[test]
+fn usual_expressions_are_small_enough() {
+    let tap = Arc::new(Tap::new());
+    for words in [
+        r"regex=^servers\.(web|db)-\d+\.cpu\.(\w+)\.user$",
+        r"regex=(?i)^[a-z0-9_.-]+\.p(50|95|99)$ notRegex=\.(test|dev)\d{0,3}\.",
+        r"regex=^(?:[^.]+\.){3,8}count;dc=\w+;",
+        "glob=servers.{web,db}??.*.[!x-z]*.**",
+    ] {
+        subscribe(&tap, words);
     }
 }

@@ -13,20 +13,18 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::Response;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use super::frames::{self, Close, MAX_FRAME, Opcode, Said};
-use super::{KEEP_ALIVE, pieces};
+use super::{Hand, KEEP_ALIVE, MOMENT};
 use crate::admin::http::problem::{Problem, bad, problem};
-use crate::tap::{Event, Subscription, printable};
+use crate::tap::{Subscription, printable};
 
-/// A client that doesn't take a piece in that time, or isn't heard for so long though it is pinged, has gone.
-const PATIENCE: Duration = Duration::from_secs(45);
-/// At the end, for what is still to be said.
-const GRACE: Duration = Duration::from_secs(1);
+/// A client that isn't heard for so long though it is pinged has gone.
+const SILENCE: Duration = Duration::from_secs(45);
 
 /// Whether the request is for a WebSocket.
 pub(super) fn is_asked_for(request: &Request) -> bool {
@@ -88,101 +86,156 @@ fn is_same_site(headers: &HeaderMap) -> bool {
     matches!((origin, host), (Some((_, origin)), Some(host)) if origin.eq_ignore_ascii_case(host))
 }
 
-/// Serves until one side ends it.
-pub(super) async fn serve(upgrade: OnUpgrade, mut subscription: Subscription) {
-    let Ok(upgraded) = upgrade.await else {
-        return;
-    };
-    let mut socket = Socket {
-        io: TokioIo::new(upgraded),
-        came: Vec::new(),
-        heard: Instant::now(),
-    };
-    // Its errors are the client's.
-    if let Ok(why) = converse(&mut socket, &mut subscription).await {
-        let last = async {
-            while let Some(event) = subscription.try_next() {
-                socket.tell(event).await?;
-            }
-            socket.send(Opcode::Close, &frames::close(why)).await
-        };
-        let _said = timeout(GRACE, last).await;
+/// Serves until one side ends it. Who doesn't take a piece within `patience` has gone.
+pub(super) async fn serve(upgrade: OnUpgrade, subscription: Subscription, patience: Duration) {
+    if let Ok(upgraded) = upgrade.await {
+        // Its errors are the client's.
+        let _gone = serve_on(TokioIo::new(upgraded), subscription, (patience, SILENCE)).await;
     }
 }
 
-async fn converse(socket: &mut Socket, subscription: &mut Subscription) -> io::Result<Close> {
-    loop {
-        let next = tokio::select! {
-            event = timeout(KEEP_ALIVE, subscription.next()) => event,
-            said = socket.hear() => match said? {
-                Ok(Said::Ping(payload)) => {
-                    socket.send(Opcode::Pong, &payload).await?;
-                    continue;
-                }
-                Ok(Said::Other) => continue,
-                Ok(Said::Close) => return Ok(Close::Normal),
-                Err(why) => return Ok(why),
-            },
-        };
-        match next {
-            Ok(Some(event)) => socket.tell(event).await?,
-            Ok(None) => return Ok(Close::Restart),
-            Err(_silence) => socket.send(Opcode::Ping, b"").await?,
+async fn serve_on<I: AsyncRead + AsyncWrite + Unpin>(
+    io: I,
+    mut subscription: Subscription,
+    (patience, silence): (Duration, Duration),
+) -> io::Result<()> {
+    let mut socket = Socket {
+        io,
+        came: Vec::new(),
+        frame: Vec::new(),
+        written: 0,
+        heard: Instant::now(),
+        patience,
+        silence,
+    };
+    let mut hand = Hand::default();
+    let why = converse(&mut socket, &mut subscription, &mut hand).await?;
+    let rest = async {
+        socket.tell(&mut hand).await?;
+        while let Some(event) = subscription.try_next() {
+            hand.take(event);
+            socket.tell(&mut hand).await?;
         }
-        if socket.heard.elapsed() > PATIENCE {
+        io::Result::Ok(())
+    };
+    let lost = match timeout(MOMENT, rest).await {
+        Ok(told) => told.map(|()| 0)?,
+        Err(_late) => hand.lose() + subscription.lose(),
+    };
+    let end = async {
+        hand.lost = lost;
+        socket.tell(&mut hand).await?;
+        socket.send(Opcode::Close, &frames::close(why)).await
+    };
+    timeout(MOMENT, end)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn converse<I: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut Socket<I>,
+    subscription: &mut Subscription,
+    hand: &mut Hand,
+) -> io::Result<Close> {
+    loop {
+        tokio::select! {
+            event = timeout(KEEP_ALIVE, subscription.next()) => match event {
+                Ok(Some(event)) => hand.take(event),
+                Ok(None) => return Ok(Close::Restart),
+                Err(_silence) => socket.send(Opcode::Ping, b"").await?,
+            },
+            said = socket.hear() => {
+                if let Some(why) = socket.heed(said?).await? {
+                    return Ok(why);
+                }
+                continue;
+            }
+        }
+        tokio::select! {
+            biased;
+            told = socket.tell(hand) => told?,
+            () = subscription.over() => return Ok(Close::Restart),
+        }
+        if socket.heard.elapsed() > socket.silence {
             // It may be alive and only say nothing.
             socket.send(Opcode::Ping, b"").await?;
-            let pong = timeout(PATIENCE, socket.hear()).await;
-            if !matches!(pong, Ok(Ok(Ok(_)))) {
-                return Err(io::ErrorKind::TimedOut.into());
+            let said = timeout(socket.silence, socket.hear()).await;
+            let said = said.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            if let Some(why) = socket.heed(said).await? {
+                return Ok(why);
             }
         }
     }
 }
 
 /// Frames over what was an HTTP connection.
-struct Socket {
-    io: TokioIo<Upgraded>,
+struct Socket<I> {
+    io: I,
     /// Bytes of the client that aren't read yet.
     came: Vec<u8>,
+    /// The frame that is being written: none is ever left half written.
+    frame: Vec<u8>,
+    written: usize,
     /// When something came last.
     heard: Instant,
+    patience: Duration,
+    silence: Duration,
 }
 
-impl Socket {
-    async fn tell(&mut self, event: Event) -> io::Result<()> {
-        match event {
-            Event::Lost(lines) => {
-                let lost = format!("{{\"lost\": {lines}}}");
-                self.send(Opcode::Text, lost.as_bytes()).await
+impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
+    /// Sends what is under way. Whoever gives up waiting finds the rest there.
+    async fn tell(&mut self, hand: &mut Hand) -> io::Result<()> {
+        self.flush().await?;
+        loop {
+            let piece = hand.piece();
+            if piece.is_empty() {
+                break;
             }
-            Event::Lines(lines) => {
-                for piece in pieces(&lines) {
-                    self.send(Opcode::Text, printable(piece).as_bytes()).await?;
-                }
-                Ok(())
-            }
+            let len = piece.len();
+            frames::write(Opcode::Text, printable(piece).as_bytes(), &mut self.frame);
+            hand.is_sent(len);
+            self.flush().await?;
+        }
+        if hand.lost > 0 {
+            let lost = format!("{{\"lost\": {}}}", std::mem::take(&mut hand.lost));
+            self.send(Opcode::Text, lost.as_bytes()).await?;
+        }
+        Ok(())
+    }
+
+    /// Does what the client asks for; tells whether that ends it, and why.
+    async fn heed(&mut self, said: Result<Said, Close>) -> io::Result<Option<Close>> {
+        match said {
+            Ok(Said::Ping(payload)) => self.send(Opcode::Pong, &payload).await.map(|()| None),
+            Ok(Said::Other) => Ok(None),
+            Ok(Said::Close) => Ok(Some(Close::Normal)),
+            Err(why) => Ok(Some(why)),
         }
     }
 
-    /// Sends a frame, within [`PATIENCE`].
+    /// Sends a frame, behind one that was begun.
     async fn send(&mut self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
-        let mut frame = Vec::with_capacity(payload.len() + 10);
-        frames::write(opcode, payload, &mut frame);
-        let mut left = &frame[..];
+        self.flush().await?;
+        frames::write(opcode, payload, &mut self.frame);
+        self.flush().await
+    }
+
+    /// Sends the rest of the frame, within the client's patience.
+    async fn flush(&mut self) -> io::Result<()> {
         let write = async {
-            while !left.is_empty() {
-                let io = &mut self.io;
+            while self.written < self.frame.len() {
+                let (io, left) = (&mut self.io, &self.frame[self.written..]);
                 let written =
                     std::future::poll_fn(|c| Pin::new(&mut *io).poll_write(c, left)).await?;
                 if written == 0 {
                     return Err(io::ErrorKind::WriteZero.into());
                 }
-                left = &left[written..];
+                self.written += written;
             }
+            (self.frame, self.written) = (Vec::new(), 0);
             std::future::poll_fn(|c| Pin::new(&mut self.io).poll_flush(c)).await
         };
-        timeout(PATIENCE, write)
+        timeout(self.patience, write)
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -211,3 +264,6 @@ impl Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
