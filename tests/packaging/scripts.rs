@@ -65,7 +65,6 @@ impl Machine {
         let here = |name: &str| self.path(name).to_str().unwrap().to_owned();
         let text = text
             .replace("/run/systemd/system", &here("systemd"))
-            .replace("/usr/bin/deb-systemd-helper", &here("deb-systemd-helper"))
             .replace("/var/lib", &here("lib"));
         let calls = self.path("calls");
         fs::write(&calls, "").unwrap();
