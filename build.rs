@@ -60,6 +60,8 @@ fn checked_out() -> Option<String> {
     if let Some(commit) = read(&shared.join(name)) {
         return Some(commit.trim_end().to_owned());
     }
+    // The next commit makes a file there.
+    println!("cargo::rerun-if-changed={}", shared.join("refs").display());
     let packed = read(&shared.join("packed-refs"))?;
     let line = packed
         .lines()
