@@ -28,13 +28,16 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::handover::Client;
 use crate::supervisor::Settings;
 
-/// The version that `--version` shows and generations carry.
+/// The version that generations carry.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// With the commit, as `--version` shows it.
+const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BATON_COMMIT"), ")");
 
 /// A relay for Graphite metric streams that is restarted, reloaded and upgraded under full load
 /// without losing a line or a connection.
 #[derive(Debug, Parser)]
-#[command(name = "baton", version = VERSION, arg_required_else_help = true)]
+#[command(name = "baton", version = BUILD, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

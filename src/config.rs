@@ -112,6 +112,8 @@ pub enum LogLevel {
 /// The form of log records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
+    /// To the journal where standard error leads there, else text.
+    Auto,
     /// A line for people, on standard error.
     Text,
     /// A JSON object a line, on standard error.
@@ -230,6 +232,7 @@ impl LogFormat {
     /// As it is written.
     pub fn as_str(self) -> &'static str {
         match self {
+            LogFormat::Auto => "auto",
             LogFormat::Text => "text",
             LogFormat::Json => "json",
             LogFormat::Journald => "journald",

@@ -1,24 +1,42 @@
-//! Logs: text or JSON on standard error, or systemd's journal with fields.
+//! Logs: text or JSON on standard error, or systemd's journal with fields. Whatever the form, the same line comes at
+//! most once a second, with a count.
+//!
+//! Levels: `error`, something is lost, refused or doesn't work; `warn`, something is degraded or was lost by what others
+//! did, and somebody should look; `info`, what is as it was meant, what clients do wrong among it: whoever pages people at
+//! `warn` and above hears nothing of a good day.
 
+mod repeats;
+
+use std::os::fd::AsFd;
+
+use tracing::{Event, Subscriber};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
+
+pub use repeats::tell_repeats;
 
 /// Sets where logs go and the least severe that do. The first call in a process decides.
 ///
-/// An unknown level means `info`, an unknown format `text`: the config's check says so better. Without
+/// An unknown level means `info`, an unknown format `auto`: the config's check says so better. Without
 /// a journal to write to, `journald` is `text`.
 pub fn init(level: &str, format: &str) {
     let level = level.parse().unwrap_or(LevelFilter::INFO);
-    let registry = Registry::default().with(level);
-    let result = match (format, tracing_journald::layer()) {
-        ("journald", Ok(journal)) => registry.with(journal).try_init(),
-        ("json", _) => {
+    let registry = Registry::default().with(level).with(Once);
+    let to_journal = match format {
+        "journald" => true,
+        "text" | "json" => false,
+        _ => is_journal(),
+    };
+    let journal = to_journal.then(journal).flatten();
+    let result = match (format, journal) {
+        (_, Some(journal)) => registry.with(journal).try_init(),
+        ("json", None) => {
             let layer = tracing_subscriber::fmt::layer().json().flatten_event(true);
             registry.with(layer.with_writer(std::io::stderr)).try_init()
         }
-        _ => {
+        (_, None) => {
             let layer = tracing_subscriber::fmt::layer()
                 .with_ansi(false)
                 .with_target(false);
@@ -27,4 +45,42 @@ pub fn init(level: &str, format: &str) {
     };
     // Somebody was first: then logs go where they said.
     let _already_set = result;
+}
+
+/// The journal, if there is one. Fields are called `BATON_DESTINATION` and so on.
+fn journal() -> Option<tracing_journald::Layer> {
+    use tracing_journald::{Priority, PriorityMappings};
+    let priorities = PriorityMappings {
+        error: Priority::Error,
+        warn: Priority::Warning,
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        trace: Priority::Debug,
+    };
+    let journal = tracing_journald::layer().ok()?;
+    let journal = journal
+        .with_priority_mappings(priorities)
+        .with_field_prefix(Some("BATON".to_owned()))
+        // Not the file's name, which may be `baton (deleted)` after an upgrade.
+        .with_syslog_identifier("baton".to_owned());
+    Some(journal)
+}
+
+/// Whether standard error leads to the journal. There a line of text has no level; systemd says so in this variable (systemd.exec(5)), which
+/// children inherit that write elsewhere.
+fn is_journal() -> bool {
+    let Ok(stat) = rustix::fs::fstat(std::io::stderr().as_fd()) else {
+        return false;
+    };
+    let own = format!("{}:{}", stat.st_dev, stat.st_ino);
+    std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stream == own)
+}
+
+/// Holds back what was just said.
+struct Once;
+
+impl<S: Subscriber> Layer<S> for Once {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        repeats::is_news(event)
+    }
 }

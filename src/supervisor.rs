@@ -62,6 +62,8 @@ pub struct Start {
     pub profile: Option<PathBuf>,
     /// The version of this process.
     pub version: String,
+    /// Called whenever something has happened: to tell what the log held back.
+    pub after_each_turn: fn(),
 }
 
 /// Runs the daemon to its end; returns the exit status.
@@ -189,6 +191,7 @@ impl Supervisor {
             if self.machine.deadline().is_some_and(|at| now >= at) {
                 self.handle(Event::Time);
             }
+            (self.start.after_each_turn)();
         }
     }
 

@@ -8,6 +8,7 @@ mod assemble;
 mod charts;
 mod conversation;
 mod fault;
+mod losses;
 mod offered;
 mod own_metrics;
 mod relay;
@@ -273,6 +274,7 @@ fn level_name(level: LogLevel) -> &'static str {
 
 fn format_name(format: LogFormat) -> &'static str {
     match format {
+        LogFormat::Auto => "auto",
         LogFormat::Text => "text",
         LogFormat::Json => "json",
         LogFormat::Journald => "journald",

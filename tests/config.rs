@@ -282,7 +282,7 @@ fn defaults() {
         config.log,
         Log {
             level: LogLevel::Info,
-            format: LogFormat::Text
+            format: LogFormat::Auto
         }
     );
     let instrumentation = Instrumentation {

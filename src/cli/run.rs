@@ -28,6 +28,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         config,
         profile: args.cpuprofile.as_deref().map(absolute),
         version: VERSION.to_owned(),
+        after_each_turn: logging::tell_repeats,
     };
     Ok(exit_code(supervisor::run(start, settings)?))
 }

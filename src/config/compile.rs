@@ -273,7 +273,7 @@ fn log(report: &mut Report, root: &Section) -> Log {
     let section = root.section(report, "log", keys::LOG);
     let levels =
         [L::Error, L::Warn, L::Info, L::Debug, L::Trace].map(|level| (level.as_str(), level));
-    let formats = [F::Text, F::Json, F::Journald].map(|format| (format.as_str(), format));
+    let formats = [F::Auto, F::Text, F::Json, F::Journald].map(|format| (format.as_str(), format));
     let level = section
         .value("level")
         .and_then(|value| value.choice(report, &levels));
@@ -282,7 +282,7 @@ fn log(report: &mut Report, root: &Section) -> Log {
         .and_then(|value| value.choice(report, &formats));
     Log {
         level: level.unwrap_or(L::Info),
-        format: format.unwrap_or(F::Text),
+        format: format.unwrap_or(F::Auto),
     }
 }
 

@@ -345,7 +345,7 @@ fn refuse_frame(
         true => "a line sender is on the pickle port",
         false => "a longer frame than max_frame allows",
     };
-    tracing::warn!(
+    tracing::info!(
         peer = connection.peer,
         listener = connection.listener,
         length = frames::length(head),

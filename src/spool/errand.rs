@@ -354,7 +354,7 @@ impl Engine {
             lines = account.queue.spooled_lines();
             self.drop_spooled(at, DropReason::Purged, lines)?;
         }
-        tracing::warn!(destination = id, lines, "its spool was purged");
+        tracing::info!(destination = id, lines, "its spool was purged");
         Ok(lines)
     }
 

@@ -58,7 +58,7 @@ impl Settings {
                 .or_else(|| relay_ng_level(&table))
                 .unwrap_or("info")
                 .to_owned(),
-            log_format: get("log", "format").unwrap_or("text").to_owned(),
+            log_format: get("log", "format").unwrap_or("auto").to_owned(),
             is_readable,
         }
     }

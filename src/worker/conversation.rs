@@ -10,7 +10,7 @@ use super::offered::Offered;
 use super::relay::{Relay, lock};
 use super::stop::Stopping;
 use super::windows::{flush_for_ever, pack};
-use super::{Begun, ORPHANED, assemble, fault, own_metrics, report};
+use super::{Begun, ORPHANED, assemble, fault, losses, own_metrics, report};
 use crate::handover::{FromSupervisor, FromWorker, Link, Wanted};
 use crate::ledger::LANES;
 use crate::listen::read_stream;
@@ -54,6 +54,7 @@ pub(super) fn hold(begun: Begun) -> io::Result<i32> {
     relay.start_tasks();
     runtime.spawn(own_metrics::send_for_ever(relay.clone()));
     runtime.spawn(flush_for_ever(relay.clone()));
+    runtime.spawn(losses::tell_for_ever(relay.clone()));
     runtime.spawn(tick(relay.clone(), link.clone()));
     let config = sys::memfd_with("baton-config", &[&relay.config.source])?;
     fault::point("before-ready");
@@ -119,6 +120,7 @@ async fn tick(relay: Arc<Relay>, link: Arc<Link>) {
     loop {
         every.tick().await;
         relay.registry.try_flush();
+        crate::logging::tell_repeats();
         // A full socket says that the supervisor is behind, not that we hang.
         let _behind = link.try_send(&FromWorker::Tick, &[]);
         let now = crate::intake::now_ms();
