@@ -122,11 +122,6 @@ impl Guest {
         let shown = self.ok(&["systemctl", "show", "--value", &property, unit]);
         shown.trim().to_owned()
     }
-
-    /// The service's journal.
-    pub fn journal(&self) -> String {
-        text(&self.run(&["journalctl", "--no-pager", "--output=cat", "--unit=baton"]))
-    }
 }
 
 impl Drop for Guest {

@@ -14,7 +14,10 @@ fn the_first_connection_starts_the_service() {
     };
     assert_eq!(site.guest.show("baton", "ActiveState"), "inactive");
     site.send(100);
-    assert_eq!(site.guest.show("baton", "ActiveState"), "active");
+    // It serves a moment before systemd has noted that it does.
+    wait_for("the start", || {
+        site.guest.show("baton", "ActiveState") == "active"
+    });
     let status = site.serving();
     let listeners = status.document()["supervisor"]["listeners"].clone();
     let listeners = listeners.as_array().unwrap();
@@ -38,7 +41,7 @@ fn a_reload_starts_the_new_program_with_the_new_config() {
     let visits = site.visits();
     for (round, name) in ["one", "two", "three"].into_iter().enumerate() {
         site.install(name.as_bytes());
-        site.configure(&format!("[[blocklist]]\nprefix = \"{name}\""));
+        site.configure(&format!("blocklist = [\"prefix {name}.\"]"));
         site.guest.ok(&["systemctl", "reload", "baton"]);
         let status = site.serving();
         assert_eq!(status.generation(), Some(round as u64 + 2));
@@ -118,15 +121,12 @@ fn a_restart_keeps_the_backlog() {
         return;
     };
     site.start();
-    site.sink.hang().unwrap();
+    site.sink.refuse().unwrap();
+    site.sink.reset().unwrap();
     let visits = site.visits();
     site.send(50_000);
     site.guest.ok(&["systemctl", "restart", "baton"]);
-    let status = site.serving();
-    assert_eq!(
-        status.document()["worker"]["destinations"][0]["dropped"]["stop"],
-        0
-    );
+    site.serving();
     visits.another();
     site.sink.resume().unwrap();
     site.enter(visits);

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use baton::drill::{
     Clock, Excuse, Extent, Flow, Line, Load, Report, Senders, Sent, Sink, Status, Target,
@@ -82,10 +82,10 @@ impl Site {
         self.guest.write("/usr/bin/baton", program, 0o755);
     }
 
-    /// Writes the config, with this in front of the route.
+    /// Writes the config, which begins with this.
     pub fn configure(&self, more: &str) {
         let text = format!(
-            "[supervisor]\nprobation = \"100ms\"\nstop_timeout = \"5s\"\n[instrumentation]\ninterval = \"0s\"\n[log]\nlevel = \"debug\"\n{more}\n\
+            "{more}\n[supervisor]\nprobation = \"100ms\"\nstop_timeout = \"5s\"\n[instrumentation]\ninterval = \"0s\"\n[log]\nlevel = \"debug\"\n\
              [[route]]\nkey = \"all\"\ntype = \"sendAllMatch\"\ndestinations = [\"{}\"]\n",
             self.sink.address()
         );
@@ -165,11 +165,6 @@ impl Site {
         });
     }
 
-    /// Lines written by senders, up to now.
-    pub fn lines(&self) -> u64 {
-        self.sent.lines() + self.senders.iter().map(Senders::sent).sum::<u64>()
-    }
-
     /// Ends all load and waits until what was sent has arrived, but for what `excuse` covers; stops the service, and judges.
     pub fn end(mut self, excuse: impl FnOnce(&Status) -> Excuse) -> Report {
         for senders in self.senders.drain(..) {
@@ -230,7 +225,8 @@ impl Visits {
             Flow {
                 number,
                 lines,
-                datagrams: false,
+                // Connections that follow each other have no order, as datagrams have none.
+                datagrams: true,
             }
         });
         Visits {
@@ -270,11 +266,4 @@ fn visit(flow: u32, lines: std::ops::Range<u64>, clock: &Clock) -> std::io::Resu
     socket.read_to_end(&mut rest)?;
     assert!(rest.is_empty(), "the relay said {rest:?}");
     Ok(())
-}
-
-/// How long something took.
-pub fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
-    let began = Instant::now();
-    let result = what();
-    (result, began.elapsed())
 }
