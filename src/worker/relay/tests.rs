@@ -24,6 +24,7 @@ fn relay() -> (Arc<Relay>, Link) {
         config,
         kept: Default::default(),
         sessions: true,
+        token: None,
         ledger: Arc::new(Ledger::open(memory.as_fd()).unwrap()),
     };
     let relay = assemble::assemble(begun, &mut Offered::default(), Handle::current(), 1);
