@@ -53,6 +53,9 @@ pub enum FromWorker {
         /// It knows [`Item::Session`].
         #[serde(default)]
         sessions: bool,
+        /// It knows the token of a welcome.
+        #[serde(default)]
+        token: bool,
     },
     /// It is still preparing, or still keeping what a stop left undelivered: extends the deadline.
     Progress {
@@ -161,6 +164,10 @@ pub enum FromSupervisor {
         /// The supervisor knows [`Item::Session`].
         #[serde(default)]
         sessions: bool,
+        /// The last descriptor is a token: while it isn't hung up, what the supervisor holds is kept though it is killed.
+        /// Given to who knows this.
+        #[serde(default)]
+        token: bool,
     },
     /// Sockets and queues to take over, one descriptor each.
     Take {

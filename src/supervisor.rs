@@ -7,6 +7,7 @@ mod act;
 mod control;
 mod hear;
 mod holdings;
+mod keep;
 pub mod machine;
 mod notify;
 mod settings;
@@ -32,6 +33,7 @@ use crate::handover::{Answer, FromSupervisor, Generation, Item, Request};
 use crate::{ledger, sys};
 use control::Control;
 use holdings::Holdings;
+use keep::{Keep, LastGood};
 use machine::{Event, Id, Machine};
 use notify::Notify;
 use sockets::Listener;
@@ -87,7 +89,9 @@ struct Supervisor {
     history: VecDeque<Generation>,
     started_at: String,
     /// The binary and config that last worked.
-    last_good: Option<(Rc<OwnedFd>, Rc<OwnedFd>)>,
+    last_good: Option<LastGood>,
+    /// A copy of what is held, in case this process is killed.
+    keep: Keep,
     /// What the frozen worker said.
     frozen: Vec<Rc<OwnedFd>>,
     /// The worker that was frozen, until its successor serves: it has windows.
@@ -132,13 +136,25 @@ impl Supervisor {
                 format!("control socket {}: {e}", settings.control.display()),
             )
         })?;
-        let holdings = Holdings {
-            ledger: Rc::new(sys::memfd("baton-ledger", ledger::BYTES)?),
-            listeners: passed_by_systemd(),
-            sockets: Default::default(),
-            queues: Default::default(),
+        let (listeners, lots) = sockets::passed_by_systemd();
+        let (mut keep, found) = Keep::begin(&lots);
+        let (holdings, history, last_good) = match found {
+            Some(found) => {
+                let holdings = Holdings::found(found.ledger, found.listeners, found.items);
+                (holdings, found.history, found.last_good)
+            }
+            None => {
+                let ledger = Rc::new(sys::memfd("baton-ledger", ledger::BYTES)?);
+                let holdings = Holdings::found(ledger, Vec::new(), Vec::new());
+                (holdings, VecDeque::new(), None)
+            }
         };
-        let (machine, actions) = Machine::start(settings.times, now);
+        keep.ledger(&holdings.ledger);
+        let (machine, actions) = match history.back() {
+            // What has worked will work: whatever the config says by now, it isn't given up.
+            Some(last) if last_good.is_some() => Machine::go_on_from(last.id, settings.times, now),
+            _ => Machine::start(settings.times, now),
+        };
         let mut supervisor = Supervisor {
             start,
             settings,
@@ -149,9 +165,10 @@ impl Supervisor {
             notify: Notify::new(now),
             unavailable: Unavailable::default(),
             signals,
-            history: VecDeque::new(),
+            history,
             started_at: timestamp(),
-            last_good: None,
+            last_good,
+            keep,
             frozen: Vec::new(),
             new_sockets: HashSet::new(),
             has_windows: None,
@@ -162,8 +179,19 @@ impl Supervisor {
             gone: Vec::new(),
             exit: None,
         };
+        supervisor.holdings.listeners.extend(listeners);
+        supervisor.copy_found(&lots);
         supervisor.act(actions);
         Ok(supervisor)
+    }
+
+    /// What was found in the lots of a killed predecessor is copied to ours, and then only let go of there.
+    fn copy_found(&mut self, lots: &[(String, OwnedFd)]) {
+        if let Some(last_good) = &self.last_good {
+            self.keep.last_good(last_good);
+        }
+        self.keep.follow(&mut self.holdings);
+        Keep::forget(lots);
     }
 
     fn turn_until_exit(mut self) -> io::Result<i32> {
@@ -174,6 +202,7 @@ impl Supervisor {
             let woken = self.wait()?;
             for source in woken {
                 self.serve(source);
+                self.keep.follow(&mut self.holdings);
             }
             let now = Instant::now();
             self.notify.tick(now);
@@ -392,6 +421,9 @@ impl Supervisor {
         self.answer(&waiting, Err("stopping".into()));
         self.holdings.listeners.drain(..).for_each(Listener::close);
         self.outlive_workers();
+        if status == 0 {
+            self.keep.end();
+        }
         tracing::info!(status, "the supervisor ends");
         status
     }
@@ -406,43 +438,6 @@ impl Supervisor {
             }
         }
     }
-}
-
-/// The sockets that systemd passed (sd_listen_fds(3)).
-fn passed_by_systemd() -> Vec<Listener> {
-    let passed = match sd_notify::listen_fds_with_names() {
-        Ok(passed) => passed,
-        Err(error) => {
-            tracing::error!(%error, "systemd's sockets can't be taken");
-            return Vec::new();
-        }
-    };
-    let take = |(fd, name): (i32, String)| {
-        let listener = sys::inherited(fd).and_then(|fd| Listener::passed(fd, &name));
-        match listener {
-            Ok(listener)
-                if matches!(
-                    listener.kind.as_str(),
-                    "line" | "pickle" | "http" | "telnet"
-                ) =>
-            {
-                tracing::info!(address = %listener.address, kind = name, "from systemd");
-                Some(listener)
-            }
-            Ok(listener) => {
-                tracing::error!(
-                    address = %listener.address, kind = name,
-                    "a socket from systemd whose FileDescriptorName is none of line, pickle, http and telnet isn't served"
-                );
-                None
-            }
-            Err(error) => {
-                tracing::error!(fd, name, %error, "a socket from systemd can't be used");
-                None
-            }
-        }
-    };
-    passed.filter_map(take).collect()
 }
 
 /// Now, RFC 3339, UTC.

@@ -23,7 +23,7 @@ mod web;
 mod windows;
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,6 +105,8 @@ struct Begun {
     ledger: Arc<Ledger>,
     /// The supervisor knows of sessions.
     sessions: bool,
+    /// What tells whether the supervisor's holdings outlive it.
+    token: Option<OwnedFd>,
     access: Access,
 }
 
@@ -118,38 +120,42 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
             windows: true,
             changes: true,
             sessions: true,
+            token: true,
         },
         &[],
     )?;
     fault::point("after-hello");
-    let (generation, (path, origin, sessions), profile, mut fds) = match link.receive(true)? {
-        Some((
-            FromSupervisor::Welcome {
+    let (generation, (path, origin, sessions), profile, token, mut fds) =
+        match link.receive(true)? {
+            Some((
+                FromSupervisor::Welcome {
+                    generation,
+                    config,
+                    origin,
+                    profile,
+                    sessions,
+                    token,
+                    ..
+                },
+                mut fds,
+            )) => (
                 generation,
-                config,
-                origin,
+                (config, origin, sessions),
                 profile,
-                sessions,
-                ..
-            },
-            fds,
-        )) => (
-            generation,
-            (config, origin, sessions),
-            profile,
-            fds.into_iter(),
-        ),
-        Some((other, _)) => {
-            let reason = format!("expected a welcome, heard {other:?}");
-            return Err(Refusal { reason, status: 1 });
-        }
-        None => {
-            return Err(Refusal {
-                reason: "the supervisor has gone".into(),
-                status: ORPHANED,
-            });
-        }
-    };
+                token.then(|| fds.pop()).flatten(),
+                fds.into_iter(),
+            ),
+            Some((other, _)) => {
+                let reason = format!("expected a welcome, heard {other:?}");
+                return Err(Refusal { reason, status: 1 });
+            }
+            None => {
+                return Err(Refusal {
+                    reason: "the supervisor has gone".into(),
+                    status: ORPHANED,
+                });
+            }
+        };
     let missing = || Refusal {
         reason: "the welcome came without the ledger".into(),
         status: 1,
@@ -201,6 +207,7 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         kept,
         ledger,
         sessions,
+        token,
         access,
     })
 }

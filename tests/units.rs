@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use baton::supervisor::Settings;
 
-const UNITS: [&str; 4] = [
+const UNITS: [&str; 5] = [
     "baton.service",
     "baton-line.socket",
     "baton-pickle.socket",
+    "baton-telnet.socket",
     "baton-http.socket",
 ];
 
@@ -72,7 +73,11 @@ fn the_service_checks_before_it_starts_and_a_bad_config_is_not_tried_again() {
     let service = unit("baton.service");
     let start = value(&service, "ExecStart");
     let check = value(&service, "ExecStartPre");
-    assert_eq!(start.replace("baton run", "baton check"), check);
+    // Without `-` its failure is one that systemd tries again, whatever the status.
+    assert_eq!(
+        format!("-{}", start.replace("baton run", "baton check")),
+        check
+    );
     assert_eq!(value(&service, "RestartPreventExitStatus"), "78");
 }
 
@@ -108,6 +113,33 @@ fn each_socket_unit_names_its_kind_and_its_service() {
         values(&line, "ListenStream"),
         values(&line, "ListenDatagram")
     );
+}
+
+/// Who may change where metrics go is root, unless an operator decides otherwise.
+#[test]
+fn commands_come_from_this_machine() {
+    let telnet = unit("baton-telnet.socket");
+    assert!(value(&telnet, "ListenStream").starts_with("/run/"));
+    assert_eq!(value(&telnet, "SocketMode"), "0600");
+    let http = unit("baton-http.socket");
+    assert!(value(&http, "ListenStream").starts_with("127.0.0.1:"));
+}
+
+/// systemd(1) gives a sandboxed service a figure, 0 to 10; the threshold is ten times that.
+#[test]
+fn the_sandbox_is_tight() {
+    let analyze = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=15"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/baton.service"))
+        .output();
+    match analyze {
+        Ok(run) => assert!(
+            run.status.success(),
+            "{}",
+            String::from_utf8_lossy(&run.stdout)
+        ),
+        Err(_) => eprintln!("skipped: there is no systemd-analyze here"),
+    }
 }
 
 /// Writes the units to a folder, with the program that this test was built with.

@@ -7,7 +7,8 @@ use serde_json::Value;
 pub struct Status(Value);
 
 impl Status {
-    pub(super) fn new(document: Value) -> Self {
+    /// What was answered.
+    pub fn new(document: Value) -> Self {
         Self(document)
     }
 

@@ -119,6 +119,7 @@ impl Supervisor {
         if self.history.len() > HISTORY {
             self.history.pop_front();
         }
+        self.keep.history(&self.history);
         match spawned {
             Ok(worker) => {
                 tracing::info!(
@@ -220,11 +221,12 @@ impl Supervisor {
             .partition::<Vec<_>, _>(|l| l.pending == Some(id));
         self.holdings.listeners = kept;
         gone.into_iter().for_each(Listener::close);
-        for queue in self.new_queues.drain() {
-            self.holdings.queues.remove(&queue);
-        }
+        let new: Vec<String> = self.new_queues.drain().collect();
+        self.holdings.release(&[], &new);
         // Queues that it was going to put into other memory stay where they were.
-        self.holdings.queues.extend(self.displaced.drain());
+        for (item, memory) in self.displaced.drain().map(|(_, held)| held) {
+            self.holdings.register(item, memory);
+        }
     }
 
     fn serves(&mut self, id: Id, pause: Option<Duration>) {
@@ -238,6 +240,7 @@ impl Supervisor {
             g.outcome = "serving".into();
             g.pause_us = pause.map(|p| p.as_micros() as u64);
         });
+        self.keep.history(&self.history);
         self.share_history(id);
         self.ask_for_windows(id);
     }
@@ -263,7 +266,9 @@ impl Supervisor {
             return;
         };
         if let Some(config) = &worker.config {
-            self.last_good = Some((worker.exe.clone(), config.clone()));
+            let last_good = (worker.exe.clone(), config.clone());
+            self.keep.last_good(&last_good);
+            self.last_good = Some(last_good);
         }
         let listed = |l: &Listener| {
             let address = l.address.to_string();

@@ -50,10 +50,11 @@ impl Supervisor {
                 windows,
                 changes,
                 sessions,
+                token,
             } => {
                 if let Some(worker) = self.workers.get_mut(&id) {
                     (worker.windows, worker.changes) = (windows, changes);
-                    worker.sessions = sessions;
+                    (worker.sessions, worker.token) = (sessions, token);
                 }
                 self.welcome(id, protocol_min, protocol_max, version);
             }
@@ -141,6 +142,9 @@ impl Supervisor {
         {
             fds.push(config.clone());
         }
+        let token = self.keep.token().filter(|_| worker.token);
+        let is_kept = token.is_some();
+        fds.extend(token);
         worker.say(
             &FromSupervisor::Welcome {
                 protocol: PROTOCOL,
@@ -149,6 +153,7 @@ impl Supervisor {
                 config,
                 profile,
                 sessions: true,
+                token: is_kept,
             },
             fds,
         );

@@ -18,6 +18,15 @@ pub enum Entry {
     All,
 }
 
+/// What came or went.
+#[derive(Debug)]
+pub enum Change {
+    /// A connection or queue is held.
+    Held(Item, Rc<OwnedFd>),
+    /// Sockets by cookie and queues by destination are not, any more.
+    Gone(Vec<u64>, Vec<String>),
+}
+
 /// Duplicates of everything that must outlive a worker.
 #[derive(Debug)]
 pub struct Holdings {
@@ -29,11 +38,33 @@ pub struct Holdings {
     pub sockets: HashMap<u64, (Item, Rc<OwnedFd>)>,
     /// Rings, by destination.
     pub queues: HashMap<String, (Item, Rc<OwnedFd>)>,
+    /// What came and went since this was last looked at.
+    pub changes: Vec<Change>,
 }
 
 impl Holdings {
+    /// With what there is at the start.
+    pub fn found(
+        ledger: Rc<OwnedFd>,
+        listeners: Vec<Listener>,
+        items: Vec<(Item, Rc<OwnedFd>)>,
+    ) -> Holdings {
+        let mut holdings = Holdings {
+            ledger,
+            listeners,
+            sockets: HashMap::new(),
+            queues: HashMap::new(),
+            changes: Vec::new(),
+        };
+        for (item, fd) in items {
+            holdings.register(item, fd);
+        }
+        holdings
+    }
+
     /// Takes what a worker registered.
     pub fn register(&mut self, item: Item, fd: Rc<OwnedFd>) {
+        self.changes.push(Change::Held(item.clone(), fd.clone()));
         match &item {
             Item::Queue { destination, .. } => {
                 self.queues.insert(destination.clone(), (item, fd));
@@ -44,7 +75,7 @@ impl Holdings {
                 self.sockets.insert(*cookie, (item, fd));
             }
             // Listeners come from here, never from a worker.
-            Item::Listener { .. } => {}
+            Item::Listener { .. } => drop(self.changes.pop()),
         }
     }
 
@@ -56,6 +87,8 @@ impl Holdings {
         for queue in queues {
             self.queues.remove(queue);
         }
+        let gone = Change::Gone(cookies.to_vec(), queues.to_vec());
+        self.changes.push(gone);
         let (gone, kept) = std::mem::take(&mut self.listeners)
             .into_iter()
             .partition(|l| !l.passed && cookies.contains(&l.cookie));

@@ -11,6 +11,7 @@
 //! Without a living old worker (first start, after a crash) Freezing is skipped, and there is
 //! nothing to roll back to.
 
+mod begin;
 mod deaths;
 mod stop;
 mod words;
@@ -103,28 +104,6 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Begins with the first worker.
-    pub fn start(times: Times, now: Instant) -> (Machine, Vec<Action>) {
-        let mut machine = Machine {
-            times,
-            last_id: 0,
-            serving: None,
-            serving_since: now,
-            last_tick: now,
-            takeover: None,
-            follow_up: None,
-            crashes: 0,
-            respawn_at: None,
-            stopping: false,
-            stop_deadline: None,
-            stop_extensions: 0,
-            out: Vec::new(),
-        };
-        machine.begin(Origin::Start, Vec::new(), now);
-        let actions = mem::take(&mut machine.out);
-        (machine, actions)
-    }
-
     /// Times as the config now has them; for the next takeover and stop.
     pub fn set_times(&mut self, times: Times) {
         self.times = times;

@@ -1,10 +1,16 @@
 //! What systemd is told (sd_notify(3)). Without NOTIFY_SOCKET nothing happens.
 
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
 use super::machine::State;
+use crate::sys;
 
 /// The service manager, seen from here.
 #[derive(Debug)]
@@ -72,4 +78,34 @@ fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "systemd could not be notified");
     }
+}
+
+/// Whether there is a service manager that is told things.
+pub fn is_heard() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
+/// Has the service manager keep a descriptor for the next process of this service (FDSTORE=1). It does if its unit has
+/// room for one more (FileDescriptorStoreMax=), and doesn't say whether it did.
+pub fn store(name: &str, fd: BorrowedFd<'_>) -> io::Result<()> {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return Ok(());
+    };
+    let socket = UnixDatagram::unbound()?;
+    match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
+        None => socket.connect(&path)?,
+    }
+    // FDPOLL=0: its other end closes when this process is killed, which is no reason to let go of it.
+    let message = format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0\n");
+    sys::send(socket.as_fd(), message.as_bytes(), &[fd], true)
+}
+
+/// Has it let go of those of this name.
+pub fn remove(name: &str) {
+    let name = format!("FDNAME={name}");
+    send(&[
+        NotifyState::Custom("FDSTOREREMOVE=1"),
+        NotifyState::Custom(&name),
+    ]);
 }

@@ -13,8 +13,12 @@ use rustix::net::{
     socket_with, sockopt,
 };
 
-use crate::handover::Wanted;
+use super::keep::Keep;
+use crate::handover::{Item, Wanted};
 use crate::sys;
+
+/// A socket file, by its path, device and inode.
+pub type SocketFile = (PathBuf, u64, u64);
 
 const BACKLOG: i32 = 4096;
 /// What is asked for UDP sockets; the kernel grants what net.core.rmem_max allows.
@@ -36,7 +40,7 @@ pub struct Listener {
     /// Bound for this generation, which doesn't own it yet: not listening.
     pub pending: Option<u64>,
     /// The socket file that was made for it, by device and inode.
-    file: Option<(PathBuf, u64, u64)>,
+    file: Option<SocketFile>,
 }
 
 /// An address as configs write it.
@@ -85,6 +89,50 @@ impl Address {
             _ => false,
         }
     }
+}
+
+/// The sockets that systemd passed (sd_listen_fds(3)), and by their names the lots that it kept of supervisors that were
+/// killed.
+pub fn passed_by_systemd() -> (Vec<Listener>, Vec<(String, OwnedFd)>) {
+    let passed = match sd_notify::listen_fds_with_names() {
+        Ok(passed) => passed,
+        Err(error) => {
+            tracing::error!(%error, "systemd's sockets can't be taken");
+            return (Vec::new(), Vec::new());
+        }
+    };
+    let mut lots = Vec::new();
+    let mut take = |(fd, name): (i32, String)| {
+        if Keep::is_lot(&name) {
+            lots.extend(sys::inherited(fd).ok().map(|fd| (name, fd)));
+            return None;
+        }
+        let listener = sys::inherited(fd).and_then(|fd| Listener::passed(fd, &name));
+        match listener {
+            Ok(listener)
+                if matches!(
+                    listener.kind.as_str(),
+                    "line" | "pickle" | "http" | "telnet"
+                ) =>
+            {
+                tracing::info!(address = %listener.address, kind = name, "from systemd");
+                Some(listener)
+            }
+            Ok(listener) => {
+                tracing::error!(
+                    address = %listener.address, kind = name,
+                    "a socket from systemd whose FileDescriptorName is none of line, pickle, http and telnet isn't served"
+                );
+                None
+            }
+            Err(error) => {
+                tracing::error!(fd, name, %error, "a socket from systemd can't be used");
+                None
+            }
+        }
+    };
+    let listeners = passed.filter_map(&mut take).collect();
+    (listeners, lots)
 }
 
 /// Finds or binds what a worker wants; new sockets are bound, and listen at `go`.
@@ -208,6 +256,50 @@ impl Listener {
             pending: None,
             file: None,
         })
+    }
+
+    /// One that a supervisor had bound that was killed, from what is said of it by [`item`](Listener::item); none if its
+    /// socket file is another's by now.
+    pub fn kept(item: Item, file: Option<SocketFile>, fd: OwnedFd) -> Option<Listener> {
+        let Item::Listener {
+            kind,
+            address,
+            cookie,
+            ..
+        } = item
+        else {
+            return None;
+        };
+        let is_there = file.as_ref().is_none_or(|(path, dev, ino)| {
+            std::fs::symlink_metadata(path)
+                .is_ok_and(|meta| (meta.dev(), meta.ino()) == (*dev, *ino))
+        });
+        let address = Address::parse(&address).filter(|_| is_there)?;
+        Some(Listener {
+            kind,
+            address,
+            fd: Rc::new(fd),
+            cookie,
+            passed: false,
+            pending: None,
+            file,
+        })
+    }
+
+    /// What it is, for who comes after this process.
+    pub fn item(&self) -> Item {
+        Item::Listener {
+            kind: self.kind.clone(),
+            address: self.address.to_string(),
+            cookie: self.cookie,
+            unlisted: false,
+            passed: self.passed,
+        }
+    }
+
+    /// The socket file that was made for it.
+    pub fn file(&self) -> Option<SocketFile> {
+        self.file.clone()
     }
 
     /// Closes it for good, and removes the socket file if it is still the one that was made.

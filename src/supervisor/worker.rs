@@ -42,6 +42,8 @@ pub struct Worker {
     pub changes: bool,
     /// It knows of sessions.
     pub sessions: bool,
+    /// It knows what to do when the supervisor has gone and what it held is kept.
+    pub token: bool,
     /// It has closed its end.
     pub closed: bool,
     /// It was told to exit, and is killed when it hasn't by then.
@@ -104,6 +106,7 @@ impl Worker {
             windows: false,
             changes: false,
             sessions: false,
+            token: false,
             closed: false,
             retire_by: None,
             feed: VecDeque::new(),

@@ -54,6 +54,7 @@ pub(super) fn assemble(
         kept,
         sessions,
         access,
+        token: _,
     } = begun;
     let (entries, changes) = kept;
     let document = Document::new(file, entries);

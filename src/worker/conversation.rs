@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+
 use super::offered::Offered;
 use super::relay::{Relay, lock};
 use super::stop::Stopping;
@@ -24,7 +26,7 @@ const MAX_FROZEN: u64 = 8 << 30;
 ///
 /// # Errors
 /// Why this worker can't be; the supervisor is to be told.
-pub(super) fn hold(begun: Begun) -> io::Result<i32> {
+pub(super) fn hold(mut begun: Begun) -> io::Result<i32> {
     let threads = std::thread::available_parallelism()
         .map_or(1, |n| n.get())
         .clamp(2, LANES - 1);
@@ -35,6 +37,7 @@ pub(super) fn hold(begun: Begun) -> io::Result<i32> {
         .build()?;
     let _context = runtime.enter();
     let link = begun.link.clone();
+    let token = begun.token.take();
     let wanted = begun
         .config
         .listen
@@ -68,6 +71,7 @@ pub(super) fn hold(begun: Begun) -> io::Result<i32> {
         relay,
         offered,
         stopping: None,
+        token,
     }
     .hear_until_end();
     let status = status?;
@@ -137,6 +141,8 @@ struct Conversation {
     relay: Arc<Relay>,
     offered: Offered,
     stopping: Option<Stopping>,
+    /// Hung up unless somebody keeps what the supervisor held when it is gone.
+    token: Option<OwnedFd>,
 }
 
 impl Conversation {
@@ -461,6 +467,17 @@ impl Conversation {
     fn orphaned(&mut self) -> i32 {
         if !self.relay.serving.load(Ordering::SeqCst) && self.stopping.is_none() {
             // Frozen, or never begun: it owns nothing.
+            return ORPHANED;
+        }
+        let is_kept = |token: &OwnedFd| {
+            let mut poll = [PollFd::new(token, PollFlags::empty())];
+            let polled = rustix::event::poll(&mut poll, Some(&Timespec::default()));
+            polled.is_ok() && !poll[0].revents().contains(PollFlags::HUP)
+        };
+        if self.stopping.is_none() && self.token.as_ref().is_some_and(is_kept) {
+            // Clients and destinations needn't know: nothing is ended, and the successor begins where this leaves off.
+            tracing::error!("the supervisor has gone: what it held is kept for the next");
+            self.relay.inputs.gate.close();
             return ORPHANED;
         }
         tracing::error!("the supervisor has gone: stopping");

@@ -30,6 +30,7 @@ fn relay_with(offered: &mut Offered) -> (Arc<Relay>, Link) {
         config,
         kept: Default::default(),
         sessions: true,
+        token: None,
         ledger: Arc::new(Ledger::open(memory.as_fd()).unwrap()),
     };
     let relay = assemble::assemble(begun, offered, Handle::current(), 1);

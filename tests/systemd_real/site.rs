@@ -1,0 +1,269 @@
+//! A machine with Baton installed by its shipped units, senders and a store, and what of the lines came.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use baton::drill::{
+    Clock, Excuse, Extent, Flow, Line, Load, Report, Senders, Sent, Sink, Status, Target,
+};
+use baton::handover::{Client, Request};
+
+use super::guest::{Guest, LIMIT, source, wait_for};
+
+/// When nothing arrives for so long, nothing will.
+const QUIET: Duration = Duration::from_secs(6);
+/// Where baton-line.socket listens.
+pub const LINE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2003);
+/// The units, all of them installed.
+const UNITS: [&str; 5] = [
+    "baton.service",
+    "baton-line.socket",
+    "baton-pickle.socket",
+    "baton-telnet.socket",
+    "baton-http.socket",
+];
+
+#[derive(Debug)]
+pub struct Site {
+    pub guest: Guest,
+    pub sink: Sink,
+    clock: Clock,
+    senders: Vec<Senders>,
+    sent: Sent,
+    flows: u32,
+}
+
+impl Site {
+    /// Installs Baton and begins to listen; the service isn't started.
+    pub fn set_up() -> Option<Site> {
+        Site::with("")
+    }
+
+    /// The same, with more in the service's unit.
+    pub fn with(drop_in: &str) -> Option<Site> {
+        let guest = Guest::boot()?;
+        let clock = Clock::start();
+        let sink = Sink::start(clock).unwrap();
+        for unit in UNITS {
+            let text = std::fs::read(source("systemd").join(unit)).unwrap();
+            guest.write(&format!("/usr/lib/systemd/system/{unit}"), text, 0o644);
+        }
+        if !drop_in.is_empty() {
+            let path = "/etc/systemd/system/baton.service.d/test.conf";
+            guest.write(path, drop_in, 0o644);
+        }
+        let site = Site {
+            guest,
+            sink,
+            clock,
+            senders: Vec::new(),
+            sent: Sent::default(),
+            flows: 0,
+        };
+        site.install(b"");
+        site.configure("");
+        site.guest.ok(&["systemctl", "daemon-reload"]);
+        site.guest.ok(&["systemctl", "enable", "baton.service"]);
+        site.guest.ok(&["systemctl", "start", "sockets.target"]);
+        for unit in &UNITS[1..] {
+            site.guest.ok(&["systemctl", "start", unit]);
+        }
+        Some(site)
+    }
+
+    /// Puts a new program in the place of the old; what is added at its end makes it another file that does the same.
+    pub fn install(&self, at_its_end: &[u8]) {
+        let mut program = std::fs::read(env!("CARGO_BIN_EXE_baton")).unwrap();
+        program.extend_from_slice(at_its_end);
+        self.guest.write("/usr/bin/baton", program, 0o755);
+    }
+
+    /// Writes the config, which begins with this.
+    pub fn configure(&self, more: &str) {
+        let text = format!(
+            "{more}\n[supervisor]\nprobation = \"100ms\"\nstop_timeout = \"5s\"\n[instrumentation]\ninterval = \"0s\"\n[log]\nlevel = \"debug\"\n\
+             [[route]]\nkey = \"all\"\ntype = \"sendAllMatch\"\ndestinations = [\"{}\"]\n",
+            self.sink.address()
+        );
+        self.guest.write("/etc/baton/baton.toml", text, 0o644);
+    }
+
+    /// Starts the service.
+    pub fn start(&self) {
+        self.guest.ok(&["systemctl", "start", "baton"]);
+    }
+
+    /// The status, if there is one.
+    pub fn try_status(&self) -> Option<Status> {
+        let control = self.guest.path("/run/baton/control.sock");
+        let answer = Client::connect(&control).and_then(|c| c.ask(Request::Status, Some(LIMIT)));
+        Some(Status::new(serde_json::to_value(answer.ok()?).unwrap()))
+    }
+
+    /// Waits until the status is as wanted.
+    pub fn wait_status(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+        let mut found = None;
+        wait_for(what, || {
+            found = self.try_status().filter(&wanted);
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    pub fn serving(&self) -> Status {
+        self.wait_status("a worker that serves", Status::is_serving)
+    }
+
+    /// Adds connections that send until the end, and waits until their lines arrive.
+    pub fn load(&mut self, target: Target) {
+        let load = Load {
+            connections: 3,
+            idle: 2,
+            extent: Extent::AtLeast(1_000),
+            rate: 6_000,
+            seed: u64::from(self.flows) + 7,
+            first_flow: self.flows,
+            ..Load::new(target)
+        };
+        self.flows += load.connections + load.idle;
+        let senders = Senders::start(&load, self.clock).unwrap();
+        self.senders.push(senders);
+        self.more(1);
+    }
+
+    /// Waits until this many more lines have arrived: the load goes on.
+    pub fn more(&self, lines: u64) {
+        let before = self.sink.account().distinct();
+        let more = |account: &baton::drill::Account| account.distinct() >= before + lines;
+        assert!(self.sink.wait(LIMIT, more), "the load has stopped");
+    }
+
+    /// A client that connects anew for every few lines, from now on, and is never to be refused.
+    pub fn visits(&mut self) -> Visits {
+        self.flows += 1;
+        Visits::begin(self.flows - 1, self.clock)
+    }
+
+    /// Ends visits; what they sent is due at the sink.
+    pub fn enter(&mut self, visits: Visits) {
+        self.sent.flows.push(visits.end());
+    }
+
+    /// Sends so many lines over a connection of its own, to its end.
+    pub fn send(&mut self, lines: u64) {
+        self.flows += 1;
+        let flow = self.flows - 1;
+        visit(flow, 0..lines, &self.clock).unwrap();
+        self.sent.flows.push(Flow {
+            number: flow,
+            lines,
+            datagrams: false,
+        });
+    }
+
+    /// Ends all load and waits until what was sent has arrived, but for what `excuse` covers; stops the service, and judges.
+    pub fn end(mut self, excuse: impl FnOnce(&Status) -> Excuse) -> Report {
+        for senders in self.senders.drain(..) {
+            self.sent.merge(senders.finish(LIMIT));
+        }
+        let sent = self.sent.lines();
+        let drained = |status: &Status| {
+            let all = status.document()["worker"]["destinations"].as_array();
+            let empty = |d: &serde_json::Value| d["queued"] == 0 && d["spooled"] == 0;
+            status.is_serving() && all.is_some_and(|all| all.iter().all(empty))
+        };
+        let status = self.wait_status("the last acknowledgement", drained);
+        status.check_books().unwrap();
+        let excuse = excuse(&status);
+        if excuse.crash_bytes == 0 && excuse.kernel_dropped == 0 {
+            self.sink.settle(sent, QUIET);
+        }
+        self.guest.ok(&["systemctl", "stop", "baton"]);
+        assert_eq!(self.guest.show("baton", "Result"), "success");
+        assert!(self.sink.wait_closed(QUIET), "a connection is left");
+        let report = Report::new(&self.sent, &self.sink.account(), excuse);
+        assert!(report.is_clean(), "{report}");
+        report
+    }
+
+    /// The same, where nothing is excused.
+    pub fn end_whole(self) {
+        let report = self.end(|status| {
+            assert_eq!(status.total("lost_by_crash_bytes"), Some(0));
+            Excuse::default()
+        });
+        assert_eq!(report.sent, report.received);
+    }
+}
+
+/// A client that comes and goes.
+#[derive(Debug)]
+pub struct Visits {
+    end: Arc<AtomicBool>,
+    visits: Arc<AtomicU64>,
+    thread: JoinHandle<Flow>,
+}
+
+impl Visits {
+    fn begin(number: u32, clock: Clock) -> Visits {
+        let (end, visits) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
+        let (ended, counter) = (end.clone(), Arc::clone(&visits));
+        let thread = std::thread::spawn(move || {
+            let mut lines = 0;
+            while !ended.load(Ordering::Relaxed) {
+                visit(number, lines..lines + 5, &clock).unwrap();
+                lines += 5;
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            Flow {
+                number,
+                lines,
+                // Connections that follow each other have no order, as datagrams have none.
+                datagrams: true,
+            }
+        });
+        Visits {
+            end,
+            visits,
+            thread,
+        }
+    }
+
+    /// Waits until one that began from now on has ended.
+    pub fn another(&self) {
+        let before = self.visits.load(Ordering::Relaxed);
+        wait_for("a visit", || {
+            assert!(!self.thread.is_finished(), "a visit failed");
+            self.visits.load(Ordering::Relaxed) >= before + 2
+        });
+    }
+
+    fn end(self) -> Flow {
+        self.end.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// Connects, writes lines, and waits until the relay has read them all: it ends the connection, without a word.
+fn visit(flow: u32, lines: std::ops::Range<u64>, clock: &Clock) -> std::io::Result<()> {
+    let mut socket = TcpStream::connect(LINE)?;
+    let mut text = Vec::new();
+    for seq in lines {
+        let micros = 0;
+        Line { flow, seq, micros }.write(clock, &mut text);
+    }
+    socket.write_all(&text)?;
+    socket.shutdown(Shutdown::Write)?;
+    socket.set_read_timeout(Some(LIMIT))?;
+    let mut rest = Vec::new();
+    socket.read_to_end(&mut rest)?;
+    assert!(rest.is_empty(), "the relay said {rest:?}");
+    Ok(())
+}
