@@ -93,6 +93,10 @@ impl Time {
 
     /// That turn has ended; tells whether there was more to look at.
     pub(super) fn end(&mut self, turn: &Turn, debt: &Debt) -> bool {
+        // Who wasn't asked took nothing.
+        if turn.share.is_zero() {
+            return turn.over;
+        }
         let took = (self.now)().saturating_duration_since(turn.began);
         self.left = self.left.saturating_sub(took);
         debt.add(took.saturating_sub(turn.share));
