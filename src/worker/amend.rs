@@ -19,8 +19,9 @@ use super::relay::{Relay, lock};
 use crate::admin::desk::{Asked, BacklogOf, Outcome, Refusal, What};
 use crate::amend::{Amended, Backlog, Change, Document, Entry, Row, rows_from_json, rows_to_json};
 use crate::config::{Config, RuleKind};
-use crate::destination::Destination;
+use crate::destination::{Destination, State};
 use crate::intake::{Snapshot, now_ms};
+use crate::ledger::Cell;
 use crate::spool::{Amendment, Errand, RESTART};
 use crate::state::{EntryRow, Store, StoreError};
 
@@ -30,6 +31,8 @@ pub(super) use build::Leaving;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it waits for the database.
 const WRITE: Duration = Duration::from_secs(10);
+/// How old a line may be beyond its destination's `flush`, and be on its way.
+const ON_ITS_WAY: Duration = Duration::from_millis(200);
 /// How often it is looked whether the restart is over, or the gate open.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -260,13 +263,22 @@ fn undo_of(relay: &Relay, id: u64) -> Result<Vec<Row>, Refusal> {
     rows_from_json(&found.ok_or(Refusal::NoSuchChange(id))?).map_err(Refusal::Failed)
 }
 
-/// What destinations that go have, those that have any.
+/// Whether what it has is on its way: all of it came in just now, and waits for company or for an acknowledgement.
+fn delivers(destination: &Destination) -> bool {
+    let oldest = destination.queue.send.cell(Cell::OldestAt);
+    let age = Duration::from_millis(now_ms().saturating_sub(oldest));
+    destination.health().state == State::Up
+        && destination.queue.spooled_lines() == 0
+        && age < destination.spec.flush + ON_ITS_WAY
+}
+
+/// What destinations that go have, those that have any. Nobody is asked about lines that are all but delivered.
 fn backlog(now: &InForce, amended: &Amended) -> Vec<BacklogOf> {
     let gone = &amended.preview.destinations_removed;
     let going = now
         .destinations
         .iter()
-        .filter(|d| gone.contains(&d.spec.id));
+        .filter(|d| gone.contains(&d.spec.id) && !delivers(d));
     let of = |destination: &Arc<Destination>| BacklogOf {
         destination: destination.spec.id.clone(),
         queued: destination.queue.queued_lines(),
