@@ -56,7 +56,7 @@ enum Command {
     /// Waits until the new worker has proven itself. Exit status 0: it serves. 1: it was refused or rolled back, and the
     /// old one serves on; the reason is printed.
     #[command(visible_alias = "restart")]
-    Reload(ControlArgs),
+    Reload(reload::Args),
     /// Show what a running daemon does
     Status(status::Args),
     /// Show what becomes of metrics: rewritten to, blocked by, aggregated in, routes, destinations
@@ -106,7 +106,7 @@ struct ControlArgs {
     /// The daemon's control socket
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
-    /// The config it runs, which says where its control socket is
+    /// The config it runs, which says where its control socket is [env: BATON_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -115,24 +115,45 @@ struct ControlArgs {
 const WELL_KNOWN: &str = "/run/baton/control.sock";
 
 impl ControlArgs {
-    fn path(&self) -> PathBuf {
-        match (&self.control, &self.config) {
-            (Some(path), _) => path.clone(),
-            (None, Some(config)) => Settings::read(&absolute(config)).control,
-            (None, None) => WELL_KNOWN.into(),
+    fn path(&self) -> anyhow::Result<PathBuf> {
+        if let Some(path) = &self.control {
+            return Ok(path.clone());
+        }
+        match named(self.config.as_deref())? {
+            Some(config) => Ok(Settings::read(&config).control),
+            None => Ok(WELL_KNOWN.into()),
         }
     }
 
     fn connect(&self) -> anyhow::Result<Client> {
-        let path = self.path();
+        let path = self.path()?;
         Client::connect(&path).map_err(|error| {
-            let hint = match self.control.is_none() && self.config.is_none() {
-                true => " (say which daemon by --control PATH or --config FILE)",
+            let hint = match path == Path::new(WELL_KNOWN) {
+                true => " (say which daemon by --config FILE, BATON_CONFIG=FILE or --control PATH)",
                 false => "",
             };
             anyhow::anyhow!("no baton answers on {}: {error}{hint}", path.display())
         })
     }
+}
+
+/// The config that says where a daemon is, absolute: this one, else that of `$BATON_CONFIG`.
+///
+/// # Errors
+/// It can't be read, or isn't TOML: it says nothing, and the daemon that its folder may have is perhaps another's. What else
+/// is wrong with it doesn't matter here.
+fn named(config: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
+    let variable = std::env::var_os("BATON_CONFIG").filter(|value| !value.is_empty());
+    let variable = variable.map(PathBuf::from);
+    let Some(given) = config.or(variable.as_deref()) else {
+        return Ok(None);
+    };
+    let path = absolute(given);
+    let cannot = |error: String| anyhow::anyhow!("cannot read {}: {error}", given.display());
+    let text = std::fs::read_to_string(&path).map_err(|error| cannot(error.to_string()))?;
+    text.parse::<toml::Table>()
+        .map_err(|error| cannot(format!("not TOML: {}", error.to_string().trim_end())))?;
+    Ok(Some(path))
 }
 
 /// Absolute, with symlinks as they are: where they lead may change until the next reload.

@@ -28,6 +28,7 @@ pub use rule::{Rule, RuleKind};
 
 use std::fmt;
 use std::fs::File;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -187,6 +188,12 @@ impl Config {
 }
 
 impl Config {
+    /// Of what the file says: another text has another one.
+    pub fn hash(&self) -> String {
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        format!("{:016x}", hasher.hash_one(&self.source))
+    }
+
     /// The first unix socket that HTTP is served on: where the command line asks.
     pub fn api_socket(&self) -> Option<&Path> {
         let mut own = self.listen.iter().filter(|one| admin::is_api(one));

@@ -284,7 +284,11 @@ impl Destination {
     fn is_up(&self, peer: Option<SocketAddr>) {
         let mut health = self.health.lock().unwrap_or_else(|e| e.into_inner());
         if health.state != State::Up {
-            tracing::info!(destination = self.spec.id, peer = ?peer, "up");
+            tracing::info!(
+                destination = self.spec.id,
+                peer = peer.map(tracing::field::display),
+                "up"
+            );
             self.queue.wake_spool();
         }
         *health = Health {
@@ -297,7 +301,10 @@ impl Destination {
     /// Says why it is down; in the log once for each new reason.
     fn is_down(&self, error: String) {
         let mut health = self.health.lock().unwrap_or_else(|e| e.into_inner());
-        if health.error.as_ref() != Some(&error) {
+        if self.is_draining() && self.is_drained() {
+            // A peer that closes its side after ours.
+            tracing::debug!(destination = self.spec.id, error, "down");
+        } else if health.error.as_ref() != Some(&error) {
             tracing::warn!(destination = self.spec.id, error, "down");
         }
         *health = Health {

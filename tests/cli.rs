@@ -5,6 +5,8 @@
 mod bed;
 #[path = "cli/edits.rs"]
 mod edits;
+#[path = "cli/finds.rs"]
+mod finds;
 #[path = "cli/papers.rs"]
 mod papers;
 #[path = "cli/refusals.rs"]

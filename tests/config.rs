@@ -625,7 +625,7 @@ fn a_check_says_how_much_memory_and_disk_may_be_taken() {
     let (config, said, warned) = check(text, None);
     assert_eq!(warned, "");
     let expected = format!(
-        "{}: fine. 2 listeners, 1 routes, 2 destinations; their queues take up to 24 MiB; state in {}, up to 20GiB\n",
+        "{}: fine. 2 listeners, 1 route, 2 destinations; their queues take up to 24 MiB; state in {}, up to 20GiB\n",
         config.display(),
         config.with_file_name("baton.db").display()
     );
@@ -656,4 +656,48 @@ fn a_check_tells_of_a_folder_that_is_not_there() {
         config.with_file_name("nowhere").display()
     );
     assert_eq!(warned, expected);
+}
+
+#[test]
+fn a_check_reads_the_token_as_a_worker_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("baton.toml");
+    let text = "admin.token_file = \"token\"\nlisten.line = [\"unix:a\"]\nlisten.http = [\"tcp://0.0.0.0:1\"]\n\
+                [[route]]\nkey = \"a\"\ndestinations = [\"h:1\"]";
+    fs::write(&config, text).unwrap();
+    let token = folder.path().join("token");
+    let checked = |mode: Option<u32>, text: &str| {
+        if let Some(mode) = mode {
+            fs::write(&token, text).unwrap();
+            fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(mode))
+                .unwrap();
+        }
+        let mut check = Command::new(env!("CARGO_BIN_EXE_baton"));
+        let ran = check
+            .arg("check")
+            .arg("--config")
+            .arg(&config)
+            .output()
+            .unwrap();
+        (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
+    };
+    for (mode, text, expected) in [
+        (None, "", "No such file"),
+        (Some(0o600), "short", "expected a token of 16 to 4096 bytes"),
+        (Some(0o644), "0123456789abcdef", "chmod 600"),
+    ] {
+        let (status, said) = checked(mode, text);
+        assert_eq!(status, Some(78), "{said}");
+        assert!(
+            said.contains("admin.token_file: ") && said.contains(expected),
+            "{said}"
+        );
+    }
+    let (status, said) = checked(Some(0o600), "0123456789abcdef");
+    assert_eq!(status, Some(0), "{said}");
+    // A name that the machine has isn't known yet.
+    assert!(
+        said.contains("warning: ") && said.contains("admin.hosts"),
+        "{said}"
+    );
 }

@@ -80,6 +80,26 @@ fn numbered(prefix: &str, lines: std::ops::Range<usize>) -> String {
         .collect()
 }
 
+#[test]
+fn what_is_done_is_told_as_json_too() {
+    let bed = Bed::start();
+    let json = |args: &[&str]| -> Value { serde_json::from_str(&done(&bed.folder, args)).unwrap() };
+    let file = bed.folder.join("lines");
+    fs::write(&file, numbered("a", 0..5)).unwrap();
+    let file = file.to_str().unwrap();
+    assert_eq!(
+        json(&["replay", file, "--to", "down", "--json"])["added"],
+        5
+    );
+    let given = json(&["replay", file, "--to", "old", "--force", "--json"]);
+    assert_eq!(given["destination"], "old");
+    assert_eq!(
+        json(&["assign", "old", "--to", "down", "--json"])["lines"],
+        5
+    );
+    assert!(json(&["purge", "down", "--yes", "--json"])["dropped"].as_u64() > Some(0));
+}
+
 /// A relay with 101 lines in rows for `down`, of which the first is in its send ring, too.
 struct Bed {
     relay: Relay,

@@ -30,6 +30,9 @@ pub fn samples(view: &View) -> Vec<Metric> {
     for route in &view.routes {
         all.push(Metric::new(&ROUTE_LINES, route.lines).with("route", &route.key));
     }
+    for (reason, lines) in &view.dropped {
+        all.push(Metric::new(&LINES_DROPPED, *lines).with("reason", reason));
+    }
     for destination in &view.destinations {
         of_destination(&mut all, destination);
     }

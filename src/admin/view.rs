@@ -22,6 +22,10 @@ pub struct View {
     pub config_hash: String,
     /// It serves, and isn't stopping.
     pub serving: bool,
+    /// What was changed at run time.
+    pub run_time: RunTimeView,
+    /// Lines that destinations dropped, by reason, those included that have gone.
+    pub dropped: BTreeMap<&'static str, u64>,
     /// Sockets to listen on.
     pub listeners: Vec<ListenerView>,
     /// Rules that drop lines, in order.
@@ -53,6 +57,15 @@ pub struct SubscribersView {
     pub now: u64,
     /// Lines that were lost to one of them, all of them together.
     pub lines_lost: u64,
+}
+
+/// How the table differs from the file's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RunTimeView {
+    /// Rules of the file that are otherwise in force, or not at all.
+    pub overruled: u64,
+    /// Rules that the file doesn't have.
+    pub added: u64,
 }
 
 /// The database that spools are in.

@@ -33,6 +33,17 @@ pub enum Place {
     After(String),
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::First => f.write_str("first"),
+            Place::Last => f.write_str("last"),
+            Place::Before(key) => write!(f, "before {key}"),
+            Place::After(key) => write!(f, "after {key}"),
+        }
+    }
+}
+
 /// What is to become of lines that a destination has which goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

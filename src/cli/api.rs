@@ -131,7 +131,7 @@ impl Api {
         let (address, error) = first.unwrap_or_else(nowhere);
         let hint = match self.is_named {
             true => "",
-            false => " (say which daemon by --config FILE or --api ADDRESS)",
+            false => " (say which daemon by --config FILE, BATON_CONFIG=FILE or --api ADDRESS)",
         };
         Err(Failed::NoDaemon {
             address,

@@ -1,6 +1,9 @@
 //! A change of the table, asked for and told.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde_json::Value;
@@ -10,6 +13,9 @@ use super::columns::{say, say_json, shown};
 use super::diff;
 use crate::admin::desk::{BacklogOf, Outcome};
 use crate::amend::Difference;
+
+/// A change takes milliseconds, if nothing holds it up.
+const LONG: Duration = Duration::from_millis(500);
 
 /// How a change is meant.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -130,7 +136,16 @@ pub fn preview(api: &Api, wanted: &Wanted, terms: &Terms) -> anyhow::Result<Outc
 /// [`Failed`], unless that was told as JSON.
 pub fn make(args: &api::Args, wanted: &Wanted, terms: &Terms) -> anyhow::Result<ExitCode> {
     let api = args.find()?;
-    let answer = api.ask(&wanted.request(terms));
+    let answer = waiting(|| api.ask(&wanted.request(terms)));
+    if let Err(Failed::Refused(problem)) = &answer
+        && problem.is_so_already()
+    {
+        eprintln!("nothing would change");
+        if terms.json {
+            say_json(&problem.document)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     if terms.json {
         return tell_json(answer);
     }
@@ -140,9 +155,27 @@ pub fn make(args: &api::Args, wanted: &Wanted, terms: &Terms) -> anyhow::Result<
     }
     match terms.dry_run {
         true => say(&would(&outcome, diff::has_colour()))?,
-        false => say(&did(&outcome))?,
+        false => say(&did(&outcome, terms.backlog))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says on a terminal what a change waits for that takes longer than any other.
+fn waiting<T>(ask: impl FnOnce() -> T) -> T {
+    if !std::io::stderr().is_terminal() {
+        return ask();
+    }
+    let (done, waits) = sync_channel::<()>(0);
+    std::thread::spawn(move || {
+        if waits.recv_timeout(LONG) == Err(RecvTimeoutError::Timeout) {
+            eprintln!(
+                "waiting: while a restart is under way, and until it has proved itself, changes wait (baton status)"
+            );
+        }
+    });
+    let answer = ask();
+    drop(done);
+    answer
 }
 
 fn tell_json(answer: Result<Vec<u8>, Failed>) -> anyhow::Result<ExitCode> {
@@ -176,7 +209,7 @@ pub fn would(outcome: &Outcome, colour: bool) -> String {
 }
 
 /// What a change has made, a line for each rule.
-fn did(outcome: &Outcome) -> String {
+fn did(outcome: &Outcome, backlog: Option<Backlog>) -> String {
     let mut text = String::new();
     for one in &outcome.preview.differences {
         let Difference {
@@ -192,6 +225,15 @@ fn did(outcome: &Outcome) -> String {
             _ => "changed",
         };
         text.push_str(&format!("{} {} {what}\n", kind.one(), shown(key)));
+    }
+    for one in &outcome.backlog {
+        let (id, lines) = (shown(&one.destination), one.queued + one.spooled);
+        let become_of_them = match backlog {
+            Some(Backlog::Discard) => "are dropped",
+            Some(Backlog::Keep) => "stay in the spool",
+            Some(Backlog::Drain) | None => "are being delivered (baton status)",
+        };
+        text.push_str(&format!("{id}: its {lines} lines {become_of_them}\n"));
     }
     let version = &outcome.version;
     match outcome.id {

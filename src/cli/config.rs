@@ -38,8 +38,16 @@ enum Command {
     },
     /// Print the config file with the rules in force
     ///
-    /// In place of the file, with `baton config reset` after it, it makes lasting what was changed at run time.
+    /// It makes lasting what was changed at run time: --out FILE --force in place of the file that runs, then `baton
+    /// reload`, and only then `baton config reset`. A shell empties the file behind `>` before anything is asked, so
+    /// `> FILE` is no way to replace the config.
     Export {
+        /// To this file, which is there only when all is written
+        #[arg(long, value_name = "FILE", conflicts_with = "json")]
+        out: Option<PathBuf>,
+        /// Replace a file that is there
+        #[arg(long, requires = "out")]
+        force: bool,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -47,6 +55,8 @@ enum Command {
         api: api::Args,
     },
     /// Forget what was changed at run time: the file's rules are in force again
+    ///
+    /// Those of the file as it was last loaded: after an export, `baton reload` comes first.
     Reset {
         #[command(flatten)]
         which: running::Which,
@@ -82,7 +92,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Convert(args) => convert(args),
         Command::Diff { json, api } => running::show_diff(&api.find()?, *json),
-        Command::Export { json, api } => running::export(&api.find()?, *json),
+        Command::Export {
+            out: Some(path),
+            force,
+            api,
+            ..
+        } => running::export_to(&api.find()?, path, *force),
+        Command::Export { json, api, .. } => running::export(&api.find()?, *json),
         Command::Reset { which, terms, api } => running::reset(api, which, terms),
     }
 }

@@ -10,6 +10,7 @@ use super::api::{self, Api, Request, escaped};
 use super::change::{self, Terms, Wanted};
 use super::columns::{columns, say, say_json, shown};
 use super::rules::joined;
+use crate::spec::{OPTIONS, PATTERNS, nearest};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -33,7 +34,7 @@ enum Command {
     Add {
         /// The route's key
         route: String,
-        /// HOST:PORT, unix:PATH or file:PATH
+        /// HOST:PORT, HOST:PORT:INSTANCE or file:PATH
         address: String,
         /// As in a config's destination strings, for example queue=64MiB
         #[arg(value_name = "OPTION=VALUE")]
@@ -142,14 +143,25 @@ fn patch(options: &[String], unset: &[String]) -> anyhow::Result<Map<String, Val
             .split_once('=')
             .filter(|(name, _)| !name.is_empty())
             .ok_or_else(|| anyhow!("expected OPTION=VALUE, found {text:?}"))?;
-        patch.insert(name.to_owned(), value.into());
+        patch.insert(known(name)?.to_owned(), value.into());
     }
     for name in unset {
+        known(name)?;
         if patch.insert(name.clone(), Value::Null).is_some() {
             bail!("{name}: set and unset, or unset twice");
         }
     }
     Ok(patch)
+}
+
+/// An option that there is: to unset another would change nothing, and not be noticed.
+fn known(name: &str) -> anyhow::Result<&str> {
+    let all = [&["address", "addr", "reconn"], OPTIONS, &PATTERNS].concat();
+    match (all.contains(&name), nearest(name, &all)) {
+        (true, _) => Ok(name),
+        (false, Some(near)) => bail!("{name}: unknown option: did you mean {near}?"),
+        (false, None) => bail!("{name}: unknown option: expected one of {}", all.join(", ")),
+    }
 }
 
 impl Which {

@@ -11,7 +11,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &["baton config convert --from carbon-c-relay relay.conf > baton.toml"],
     ),
     ("config diff", &["baton config diff"]),
-    ("config export", &["baton config export > baton.toml"]),
+    (
+        "config export",
+        &[
+            "baton config export --out new.toml",
+            "baton config export --out /etc/baton/baton.toml --force && baton reload && baton config reset",
+        ],
+    ),
     (
         "config reset",
         &[
@@ -75,7 +81,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     (
         "blocklist del",
-        &["baton blocklist del 'prefix collectd.localhost'"],
+        &["baton blocklist del prefix collectd.localhost"],
     ),
     (
         "blocklist edit",

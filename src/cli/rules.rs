@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{anyhow, bail};
 use clap::Subcommand;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::api::{self, Api, Request, escaped};
 use super::change::{self, Place, Terms, Wanted};
@@ -49,7 +49,8 @@ enum Command<N: New> {
     /// Show one rule as a config file has it
     Show {
         /// What it is known by; without one of its own: its number in the list, from 0
-        key: String,
+        #[arg(required = true, value_name = "KEY")]
+        key: Vec<String>,
         /// The rule and the table's version as JSON
         #[arg(long)]
         json: bool,
@@ -74,7 +75,8 @@ enum Command<N: New> {
     #[command(visible_alias = "delete")]
     Del {
         /// What it is known by; without one of its own: its number in the list, from 0
-        key: String,
+        #[arg(required = true, value_name = "KEY")]
+        key: Vec<String>,
         #[command(flatten)]
         terms: Terms,
         #[command(flatten)]
@@ -86,7 +88,8 @@ enum Command<N: New> {
     /// shown, and asked about.
     Edit {
         /// What it is known by; without one of its own: its number in the list, from 0
-        key: String,
+        #[arg(required = true, value_name = "KEY")]
+        key: Vec<String>,
         /// A key of the rule as the config file names it, and its value; lists as in TOML
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
@@ -104,7 +107,8 @@ enum Command<N: New> {
     /// Give a rule another place among those of its kind
     Move {
         /// What it is known by; without one of its own: its number in the list, from 0
-        key: String,
+        #[arg(required = true, value_name = "KEY")]
+        key: Vec<String>,
         #[command(flatten)]
         place: Place,
         #[command(flatten)]
@@ -136,7 +140,7 @@ pub fn run<N: New>(args: &Args<N>) -> anyhow::Result<ExitCode> {
     let kind = N::KIND;
     match &args.command {
         Command::List { json, api } => list::list(&api.find()?, kind, *json),
-        Command::Show { key, json, api } => show(&api.find()?, kind, key, *json),
+        Command::Show { key, json, api } => show(&api.find()?, kind, &key.join(" "), *json),
         Command::Add {
             new,
             place,
@@ -152,7 +156,7 @@ pub fn run<N: New>(args: &Args<N>) -> anyhow::Result<ExitCode> {
             change::make(api, &wanted, terms)
         }
         Command::Del { key, terms, api } => {
-            let (path, terms) = element(api, kind, key, terms)?;
+            let (path, terms) = element(api, kind, &key.join(" "), terms)?;
             change::make(api, &wanted("DELETE", path, None), &terms)
         }
         Command::Edit {
@@ -162,7 +166,9 @@ pub fn run<N: New>(args: &Args<N>) -> anyhow::Result<ExitCode> {
             yes,
             terms,
             api,
-        } if set.is_empty() && unset.is_empty() => by_hand::edit(api, kind, key, *yes, terms),
+        } if set.is_empty() && unset.is_empty() => {
+            by_hand::edit(api, kind, &key.join(" "), *yes, terms)
+        }
         Command::Edit {
             key,
             set,
@@ -172,7 +178,7 @@ pub fn run<N: New>(args: &Args<N>) -> anyhow::Result<ExitCode> {
             ..
         } => {
             let patch = patch(set, unset)?;
-            let (path, terms) = element(api, kind, key, terms)?;
+            let (path, terms) = element(api, kind, &key.join(" "), terms)?;
             change::make(api, &wanted("PATCH", path, Some(patch.into())), &terms)
         }
         Command::Move {
@@ -185,7 +191,7 @@ pub fn run<N: New>(args: &Args<N>) -> anyhow::Result<ExitCode> {
             if place.is_none() {
                 bail!("where to? --first, --last, --before KEY or --after KEY");
             }
-            let (path, terms) = element(api, kind, key, terms)?;
+            let (path, terms) = element(api, kind, &key.join(" "), terms)?;
             let wanted = Wanted {
                 place,
                 ..wanted("POST", format!("{path}/move"), None)
@@ -206,7 +212,13 @@ fn wanted(method: &'static str, path: String, body: Option<Value>) -> Wanted {
 
 fn show(api: &Api, kind: RuleKind, key: &str, json: bool) -> anyhow::Result<ExitCode> {
     let table = table(api)?;
-    let rule = find(&table, kind, key)?;
+    let rule = match find(&table, kind, key) {
+        Err(none) if json => {
+            say_json(&json!({"status": 404, "title": "Not Found", "detail": none.to_string()}))?;
+            return Ok(ExitCode::FAILURE);
+        }
+        found => found?,
+    };
     let version = &table.version;
     if json {
         let mut document = serde_json::to_value(rule)?;
@@ -298,7 +310,6 @@ fn value_of(key: &str, text: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_patch_has_values_of_their_kinds() {

@@ -4,6 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::check::BAD_CONFIG;
 use super::{VERSION, absolute, exit_code};
 use crate::logging;
 use crate::supervisor::{self, Settings, Start};
@@ -21,6 +22,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = absolute(&args.config);
+    // What is wrong with it the worker says; but a folder's control socket may be that of another config.
+    if let Err(error) = std::fs::File::open(&config) {
+        eprintln!("baton: cannot read {}: {error}", args.config.display());
+        return Ok(exit_code(BAD_CONFIG));
+    }
     let settings = Settings::read(&config);
     logging::init(&settings.log_level, &settings.log_format);
     let start = Start {

@@ -73,6 +73,9 @@ enum Command {
         /// Though the config has no such destination
         #[arg(long)]
         force: bool,
+        /// What came of it as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Drop what is spooled for a destination
     ///
@@ -85,6 +88,9 @@ enum Command {
         /// Don't ask
         #[arg(long)]
         yes: bool,
+        /// What came of it as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Give a destination what is spooled for another, behind its own
     ///
@@ -101,6 +107,9 @@ enum Command {
         /// Though the config has no such destination
         #[arg(long)]
         force: bool,
+        /// What came of it as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -124,17 +133,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             file,
             destination,
             force,
-        } => changes::replay(place, file, destination, *force),
+            json,
+        } => changes::replay(place, file, destination, *force, *json),
         Command::Purge {
             place,
             destination,
             yes,
-        } => changes::purge(place, destination, *yes),
+            json,
+        } => changes::purge(place, destination, *yes, *json),
         Command::Assign {
             place,
             from,
             to,
             force,
-        } => changes::assign(place, from, to, *force),
+            json,
+        } => changes::assign(place, from, to, *force, *json),
     }
 }

@@ -22,16 +22,39 @@ pub(super) struct Args {
 /// Longer than a supervisor waits for its worker.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-#[expect(clippy::print_stdout, reason = "what was asked for")]
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let answer = args
-        .control
-        .connect()?
-        .ask(Request::Status, Some(PATIENCE))?;
+/// All that a daemon has to say.
+///
+/// # Errors
+/// None answers.
+pub(super) fn document(control: &ControlArgs) -> anyhow::Result<Value> {
+    let answer = control.connect()?.ask(Request::Status, Some(PATIENCE))?;
     if !matches!(answer, Answer::Status { .. }) {
         bail!("an answer that isn't a status: {answer:?}");
     }
-    let document = serde_json::to_value(&answer)?;
+    Ok(serde_json::to_value(&answer)?)
+}
+
+/// How many rules of the file are otherwise in force. A worker of an older version doesn't say.
+pub(super) fn overruled(document: &Value) -> u64 {
+    document["worker"]["run_time"]["overruled"]
+        .as_u64()
+        .unwrap_or(0)
+}
+
+pub(super) fn overruled_in_words(rules: u64) -> Option<String> {
+    let (rules, are) = match rules {
+        0 => return None,
+        1 => ("1 rule".to_owned(), "is"),
+        rules => (format!("{rules} rules"), "are"),
+    };
+    Some(format!(
+        "{rules} of the file {are} overruled by run-time changes: baton config diff"
+    ))
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let document = document(&args.control)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&document)?);
     } else {
@@ -78,6 +101,16 @@ fn for_people(document: &Value) -> String {
             totals["routed"],
             totals["lost_by_crash_bytes"]
         ));
+        let dropped = sum(&worker["dropped"]);
+        if dropped > 0 {
+            let there = worker["destinations"].as_array().into_iter().flatten();
+            let there: u64 = there.map(|d| sum(&d["dropped"])).sum();
+            lines.push(format!(
+                "dropped: {dropped} lines, {} of them by destinations that were removed",
+                dropped.saturating_sub(there)
+            ));
+        }
+        lines.extend(overruled_in_words(overruled(document)));
         lines.extend(state(&worker["state"]));
         lines.push(String::new());
         lines.extend(table(
@@ -112,7 +145,10 @@ fn for_people(document: &Value) -> String {
                 let age = d["oldest_age_s"].as_f64().unwrap_or(0.0);
                 vec![
                     text(&d["id"]),
-                    text(&d["state"]),
+                    match d["route"] == "" {
+                        true => format!("{} (leaving)", text(&d["state"])),
+                        false => text(&d["state"]),
+                    },
                     d["given"].to_string(),
                     d["acknowledged"].to_string(),
                     d["queued"].to_string(),

@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// Only destinations and listeners whose name, route or address has this in it; / changes it
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
-    /// How often it looks
+    /// How often it looks: seconds, or 500ms, 1m
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     interval: Duration,
     /// Look for one interval, and print what is seen
@@ -58,7 +58,11 @@ pub(super) enum Sort {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    // Seconds need no unit, as elsewhere.
+    let time = match text.parse::<u32>() {
+        Ok(seconds) => Duration::from_secs(seconds.into()),
+        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string())?,
+    };
     match (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&time) {
         true => Ok(time),
         false => Err("expected 100ms to 60s".to_owned()),

@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Names, or whole lines; without any they are read from standard input
     #[arg(value_name = "METRIC")]
     metrics: Vec<String>,
-    /// Ask this config; with --control: the config of the daemon, which is asked
+    /// Ask this file, and no daemon; with --control: the config of the daemon, which is asked
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Ask the daemon with this control socket
@@ -45,7 +45,12 @@ const READ: usize = 64 << 10;
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let source = match (&args.config, &args.control) {
         (Some(path), None) => match Config::load(&absolute(path)) {
-            Ok(config) => Source::Config(Box::new(Rules::of(&config)?)),
+            Ok(config) => {
+                if let Some(note) = ask::differs(&config) {
+                    eprintln!("note: the file was asked. {note}");
+                }
+                Source::Config(Box::new(Rules::of(&config)?))
+            }
             Err(problems) => {
                 eprintln!("{problems}");
                 return Ok(exit_code(BAD_CONFIG));

@@ -21,6 +21,8 @@ pub(super) struct Report<'s> {
     broken_lines: HashSet<usize>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
+    /// Whether people have written its lines; else it was made of one rule's keys.
+    pub(super) is_of_lines: bool,
 }
 
 impl<'s> Report<'s> {
@@ -34,6 +36,7 @@ impl<'s> Report<'s> {
             broken_lines: HashSet::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
+            is_of_lines: true,
         }
     }
 

@@ -160,11 +160,20 @@ fn destinations(
             .iter()
             .position(|first| first.address.is_same_place(&destination.address));
         if let Some(twin) = twin {
-            let (address, line) = (&destination.address, report.line(places[twin]));
-            let message = format!(
-                "{address} is in this route twice (line {line}): expected an instance to tell them apart, \
-                 such as host:port:a"
-            );
+            let address = &destination.address;
+            let expected = match address {
+                Address::Tcp {
+                    instance: Some(_), ..
+                } => "another instance",
+                Address::Tcp { .. } => "an instance to tell them apart, such as host:port:a",
+                Address::File(_) => "each file once",
+            };
+            // A rule that comes alone has no lines that anybody wrote.
+            let line = match report.is_of_lines {
+                true => format!(" (line {})", report.line(places[twin])),
+                false => String::new(),
+            };
+            let message = format!("{address} is in this route twice{line}: expected {expected}");
             value.refuse(report, message);
             continue;
         }

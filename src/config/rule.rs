@@ -142,7 +142,15 @@ impl Rule {
         text: &str,
         folder: &Path,
     ) -> Result<(Rule, Vec<Problem>), Vec<Problem>> {
-        let mut report = Report::new(text);
+        Rule::of(kind, Report::new(text), text, folder)
+    }
+
+    fn of(
+        kind: RuleKind,
+        mut report: Report,
+        text: &str,
+        folder: &Path,
+    ) -> Result<(Rule, Vec<Problem>), Vec<Problem>> {
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             report.syntax(error);
@@ -218,7 +226,10 @@ impl Rule {
             }
             problems
         };
-        Rule::parse(kind, &root.to_string(), folder)
+        let text = root.to_string();
+        let mut report = Report::new(&text);
+        report.is_of_lines = false;
+        Rule::of(kind, report, &text, folder)
             .map(|(rule, warnings)| (rule, unplaced(warnings)))
             .map_err(unplaced)
     }

@@ -99,6 +99,8 @@ families! {
         "Lines that were written for the first time.";
     Counter RESENT "baton_destination_resent_total" Some("destinations.{destination}.resent"),
         "Lines that were written again after a lost connection.";
+    Counter LINES_DROPPED "baton_lines_dropped_total" Some("dropped.{reason}"),
+        "Lines that destinations dropped, by reason, those included that have gone.";
     Counter DROPPED "baton_destination_dropped_total" Some("destinations.{destination}.dropped.{reason}"),
         "Lines that were dropped, by reason.";
     Gauge QUEUED_LINES "baton_destination_queued_lines" Some("destinations.{destination}.queued_lines"),

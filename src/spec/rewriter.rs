@@ -69,6 +69,16 @@ impl Rewriter {
                 message: "0 occurrences are replaced: this rewriter changes nothing".to_owned(),
             });
         }
+        if self
+            .new
+            .contains(|c: char| c.is_ascii_whitespace() || c.is_ascii_control())
+        {
+            notes.push(Note {
+                key: "new",
+                message: "has a blank or a control character, which no name may: what it makes is rejected as rewrite"
+                    .to_owned(),
+            });
+        }
         if matches!(compiled.needs(), Needs::Text(_)) && has_group(&self.new) {
             notes.push(Note {
                 key: "new",
@@ -164,6 +174,7 @@ mod tests {
         assert_eq!(notes("a $1 1"), ["new"]);
         assert_eq!(notes("/(a)/ $1x -1"), ["new"]);
         assert_eq!(notes("a b 0"), ["max"]);
+        assert_eq!(notes("web \"we b\" -1"), ["new"]);
     }
 
     proptest! {

@@ -125,7 +125,7 @@ impl Supervisor {
                 tracing::info!(
                     generation = id,
                     pid = worker.child.pid(),
-                    ?origin,
+                    origin = origin.as_str(),
                     "worker started"
                 );
                 self.workers.insert(id, worker);
@@ -285,7 +285,7 @@ impl Supervisor {
         self.share_history(id);
     }
 
-    fn share_history(&mut self, id: Id) {
+    pub(super) fn share_history(&mut self, id: Id) {
         let generations = self.history.iter().cloned().collect();
         self.tell(id, &FromSupervisor::History { generations });
     }

@@ -269,6 +269,11 @@ impl Supervisor {
                 self.questions_cut(id);
                 let asked = self.machine.serving() == Some(id);
                 self.handle(Event::Exited(id, how));
+                // The database's table of restarts is the serving worker's: a retired one ends after its successor was told
+                // the generations.
+                if let Some(serving) = self.machine.serving().filter(|serving| *serving != id) {
+                    self.share_history(serving);
+                }
                 if asked {
                     for client in self.control.all_waiting() {
                         self.answer_status(client, None);

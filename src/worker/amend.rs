@@ -22,8 +22,9 @@ use crate::amend::{
     Amended, Backlog, Change, Document, Row, in_the_way, rows_from_json, rows_to_json,
 };
 use crate::config::Config;
-use crate::destination::Destination;
+use crate::destination::{Destination, State};
 use crate::intake::{Snapshot, now_ms};
+use crate::ledger::Cell;
 use crate::spool::{Amendment, Errand, RESTART, within};
 use crate::state::Store;
 
@@ -34,6 +35,8 @@ pub(super) use leaving::Leaving;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it waits for the database.
 const WRITE: Duration = Duration::from_secs(10);
+/// How old a line may be beyond its destination's `flush`, and be on its way.
+const ON_ITS_WAY: Duration = Duration::from_millis(200);
 /// How often it is looked whether the restart is over, or the gate open.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -263,13 +266,22 @@ fn with_backlog(asked: &Asked, backlog: &[BacklogOf]) -> String {
     }
 }
 
-/// What destinations that go have, those that have any.
+/// Whether what it has is on its way: all of it came in just now, and waits for company or for an acknowledgement.
+fn delivers(destination: &Destination) -> bool {
+    let oldest = destination.queue.send.cell(Cell::OldestAt);
+    let age = Duration::from_millis(now_ms().saturating_sub(oldest));
+    destination.health().state == State::Up
+        && destination.queue.spooled_lines() == 0
+        && age < destination.spec.flush + ON_ITS_WAY
+}
+
+/// What destinations that go have, those that have any. Nobody is asked about lines that are all but delivered.
 fn backlog(now: &InForce, amended: &Amended) -> Vec<BacklogOf> {
     let gone = &amended.preview.destinations_removed;
     let going = now
         .destinations
         .iter()
-        .filter(|d| gone.contains(&d.spec.id));
+        .filter(|d| gone.contains(&d.spec.id) && !delivers(d));
     let of = |destination: &Arc<Destination>| BacklogOf {
         destination: destination.spec.id.clone(),
         queued: destination.queue.queued_lines(),

@@ -1,7 +1,6 @@
 //! From a config and what the supervisor passed to the parts of a worker.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -64,6 +63,13 @@ pub(super) fn assemble(
             key = left.key,
             reason = left.reason,
             "what was changed at run time can't be brought together with the config: it is left out"
+        );
+    }
+    let run_time = super::report::run_time(&document);
+    if run_time.overruled > 0 {
+        tracing::info!(
+            rules = run_time.overruled,
+            "rules of the file are overruled by run-time changes: see baton config diff"
         );
     }
     let config = document.config();
@@ -168,7 +174,7 @@ pub(super) fn assemble(
     let relay = Arc::new(Relay {
         generation,
         version,
-        config_hash: hash(&config.source),
+        config_hash: config.hash(),
         internal: ledger.object(Kind::Listener, "internal")?,
         aggregated: ledger.object(Kind::Listener, "aggregation")?,
         gathering: Gathering::default(),
@@ -420,12 +426,4 @@ pub(super) fn policy(spec: &spec::Destination, size: u64) -> Policy {
 /// A multiple of the page size, as a ring must be.
 pub(super) fn ring_size(bytes: u64) -> u64 {
     bytes.next_multiple_of(rustix::param::page_size() as u64)
-}
-
-/// A short name for a config's content: for people, who compare two of them.
-fn hash(source: &[u8]) -> String {
-    format!(
-        "{:016x}",
-        BuildHasherDefault::<DefaultHasher>::default().hash_one(source)
-    )
 }

@@ -11,10 +11,11 @@ use super::assemble::{leaving_item, queue_item};
 use super::relay::{Relay, lock};
 use crate::admin::samples::samples;
 use crate::admin::view::{
-    AggregationView, DestinationView, ListenerView, OrphanView, RouteView, RuleView, SpoolView,
-    StateView, SubscribersView, Totals, View, WindowsView,
+    AggregationView, DestinationView, ListenerView, OrphanView, RouteView, RuleView, RunTimeView,
+    SpoolView, StateView, SubscribersView, Totals, View, WindowsView,
 };
 use crate::aggregate::{Refused, Rule};
+use crate::amend::{Document, Origin};
 use crate::destination::Destination;
 use crate::handover::Item;
 use crate::intake::now_ms;
@@ -67,6 +68,8 @@ pub(super) fn view(relay: &Relay) -> View {
         version: relay.version.clone(),
         config_hash: relay.config_hash.clone(),
         serving: relay.serving.load(Ordering::SeqCst),
+        run_time: run_time(&in_force.document),
+        dropped: dropped(relay),
         blocklist: blocklist.collect(),
         aggregations: aggregations(relay),
         windows: windows(relay),
@@ -81,6 +84,32 @@ pub(super) fn view(relay: &Relay) -> View {
         totals,
         generations: lock(&relay.history).clone(),
     }
+}
+
+/// What was changed at run time.
+pub(super) fn run_time(document: &Document) -> RunTimeView {
+    let rules = |origin| {
+        let all = document.rules().iter();
+        all.filter(|rule| rule.origin == origin).count() as u64
+    };
+    RunTimeView {
+        overruled: rules(Origin::Changed) + document.removed().count() as u64,
+        added: rules(Origin::Added),
+    }
+}
+
+/// Those of destinations that have gone stay in the sum: totals never go back.
+fn dropped(relay: &Relay) -> BTreeMap<&'static str, u64> {
+    let mut sum = BTreeMap::new();
+    for object in relay.ledger.objects(Kind::Destination) {
+        for reason in DropReason::ALL {
+            let lines = relay.ledger.total(object, reason);
+            if lines > 0 {
+                *sum.entry(reason.as_str()).or_default() += lines;
+            }
+        }
+    }
+    sum
 }
 
 fn windows(relay: &Relay) -> WindowsView {

@@ -73,7 +73,6 @@ fn what_the_daemon_refuses_is_told_line_by_line() {
         ),
         (&["history", "undo", "99"], "there is no change 99"),
         (&["config", "reset", "route", "none"], "none"),
-        (&["config", "reset"], "nothing would change"),
         (
             &[
                 "route",

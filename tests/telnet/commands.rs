@@ -37,6 +37,13 @@ fn routes_come_and_go_by_the_first_versions_words() {
         "{list:?}"
     );
     assert_eq!(cells[5..], ["up", "0", "0"].map(String::from), "{list:?}");
+    for words in ["route add w prefix=w. file:w", "route patt x sub=w"] {
+        assert!(
+            session
+                .refused(words)
+                .contains("expected a regular expression")
+        );
+    }
     session.done("route patt x");
     told.relay.send("z.a 3 1790000002\n");
     wait_for("the lines", || told.relay.file("x").len() == 3);

@@ -216,6 +216,7 @@ fn simple_route(rest: &str) -> Result<Wanted, String> {
     let mut keys = one("key", key);
     keys.insert("type".to_owned(), "sendAllMatch".into());
     if let Some(pattern) = pattern.filter(|pattern| !pattern.is_empty()) {
+        no_option(pattern)?;
         keys.insert("regex".to_owned(), pattern[..].into());
     }
     // A blank in the address would begin an option.
@@ -224,6 +225,16 @@ fn simple_route(rest: &str) -> Result<Wanted, String> {
         vec![crate::spec::quoted(address).into_owned()].into(),
     );
     Ok(add(RuleKind::Route, Form::Json(keys)))
+}
+
+/// `prefix=web.` would be an expression, too, and meet nothing.
+fn no_option(pattern: &str) -> Result<(), String> {
+    match pattern.split_once('=') {
+        Some((key, _)) if PATTERNS.contains(&key) => Err(format!(
+            "expected a regular expression, found {pattern}: addRoute and modRoute take {key}="
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// `<key> [pattern]`: all names that it matches; without one, all names.
@@ -239,6 +250,7 @@ fn pattern(rest: &str) -> Result<Wanted, String> {
             ));
         }
     };
+    no_option(pattern)?;
     let patch = match pattern {
         "" => PATTERNS
             .iter()

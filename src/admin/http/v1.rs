@@ -249,7 +249,7 @@ async fn move_it(
             "expected place=first, last, before:KEY or after:KEY",
         ));
     };
-    let command = format!("move {kind} {key} {place:?}");
+    let command = format!("move {kind} {key} {place}");
     let what = What::Change(Change::Move { kind, key, place });
     change(desk, asker, terms, what, command).await
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::super::{WELL_KNOWN, absolute};
+use super::super::{WELL_KNOWN, named};
 use super::{Api, Stream};
 use crate::supervisor::Settings;
 
@@ -24,7 +24,7 @@ pub struct Args {
     /// Where its API is: unix:PATH or http://HOST:PORT
     #[arg(long, value_name = "ADDRESS")]
     api: Option<Address>,
-    /// The config it runs, which says where its API is
+    /// The config it runs, which says where its API is [env: BATON_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// A file with the token that its API wants
@@ -100,18 +100,20 @@ impl Args {
     /// The API that these arguments mean; nothing is asked yet.
     ///
     /// # Errors
-    /// The token can't be read.
+    /// The token can't be read, or the config.
     pub fn find(&self) -> anyhow::Result<Api> {
         let token = self.token_file.as_deref().map(token).transpose()?;
-        let addresses = match (&self.api, &self.config) {
-            (Some(address), _) => vec![address.clone()],
-            (None, Some(config)) => of_config(&absolute(config)),
-            (None, None) => usual(Path::new(WELL_KNOWN)),
+        let (addresses, is_named) = match &self.api {
+            Some(address) => (vec![address.clone()], true),
+            None => match named(self.config.as_deref())? {
+                Some(config) => (of_config(&config), true),
+                None => (usual(Path::new(WELL_KNOWN)), false),
+            },
         };
         Ok(Api {
             addresses,
             token,
-            is_named: self.api.is_some() || self.config.is_some(),
+            is_named,
         })
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Address;
 use crate::admin::desk::BacklogOf;
+use crate::amend::Refused;
 
 /// EX_UNAVAILABLE, sysexits.h: no daemon answers.
 const NO_DAEMON: u8 = 69;
@@ -83,6 +84,11 @@ impl Problem {
             document,
             ..read.unwrap_or_default()
         }
+    }
+
+    /// Whether what was asked for is so already.
+    pub fn is_so_already(&self) -> bool {
+        self.status == 409 && self.detail == Refused::Nothing.to_string()
     }
 
     /// For people: a line for each thing that is wrong.

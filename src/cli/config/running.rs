@@ -1,7 +1,12 @@
 //! `baton config diff`, `export` and `reset`: the rules in force beside those of the file.
 
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use crate::admin::desk::TableView;
@@ -75,6 +80,48 @@ pub(super) fn export(api: &Api, json: bool) -> anyhow::Result<ExitCode> {
         false => say(&toml)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// To a file that has its name only when it is whole: it may be the one that a daemon is started with.
+pub(super) fn export_to(api: &Api, path: &Path, force: bool) -> anyhow::Result<ExitCode> {
+    let toml = api.ask(&Request::get("v1/config"))?;
+    let context = || format!("exporting the config to {}", path.display());
+    write_whole(&toml, path, force).with_context(context)?;
+    eprintln!(
+        "{} has the rules in force; as the daemon's config it is loaded by baton reload, and only then baton config \
+         reset forgets the run-time changes",
+        path.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_whole(text: &[u8], path: &Path, force: bool) -> anyhow::Result<()> {
+    // A symlink stays one.
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let there = fs::metadata(&real).ok();
+    match &there {
+        Some(about) if !about.is_file() => bail!("it is no file"),
+        Some(_) if !force => bail!("it is there already (--force replaces it)"),
+        _ => {}
+    }
+    let part = real.with_added_extension(format!("{}.part", std::process::id()));
+    let write = || -> anyhow::Result<()> {
+        let mut file = fs::File::create_new(&part)?;
+        file.write_all(text)?;
+        if let Some(about) = &there {
+            let own = file.metadata()?;
+            if (own.uid(), own.gid()) != (about.uid(), about.gid()) {
+                std::os::unix::fs::fchown(&file, Some(about.uid()), Some(about.gid()))
+                    .context("its owner can't stay")?;
+            }
+            file.set_permissions(about.permissions())?;
+        }
+        file.sync_all()?;
+        Ok(fs::rename(&part, &real)?)
+    };
+    write().inspect_err(|_| {
+        let _it_says_what_is_wrong = fs::remove_file(&part);
+    })
 }
 
 pub(super) fn reset(args: &api::Args, which: &Which, terms: &Terms) -> anyhow::Result<ExitCode> {

@@ -146,7 +146,7 @@ impl New for NewAggregation {
 pub struct NewRoute {
     /// What it will be known by
     key: String,
-    /// Where to: HOST:PORT, unix:PATH or file:PATH, each with its options OPTION=VALUE behind it
+    /// Where to: HOST:PORT, HOST:PORT:INSTANCE or file:PATH, each with its options OPTION=VALUE behind it
     #[arg(required = true, value_name = "DESTINATION")]
     destinations: Vec<String>,
     #[command(flatten)]

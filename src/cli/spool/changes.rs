@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
+use serde_json::{Value, json};
+
+use super::super::columns;
 use super::place::{Args, Place, Who};
 use super::reads::put;
 use crate::handover::{Answer, Client, Outcome, Request, SpoolCommand};
@@ -39,7 +42,13 @@ pub fn bar_of_bytes(bytes: u64) -> ProgressBar {
 
 // --- replay ---
 
-pub fn replay(args: &Args, path: &Path, id: &str, force: bool) -> anyhow::Result<ExitCode> {
+pub fn replay(
+    args: &Args,
+    path: &Path,
+    id: &str,
+    force: bool,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let name = match path == Path::new("-") {
         true => "standard input".to_owned(),
         false => path.display().to_string(),
@@ -64,6 +73,9 @@ pub fn replay(args: &Args, path: &Path, id: &str, force: bool) -> anyhow::Result
         };
         error.context(format!("replaying {name} to {id}: {added}"))
     })?;
+    if json {
+        return say_json(&json!({"destination": id, "added": lines}));
+    }
     say(&format!("{} added to the spool of {id}", counted(lines)))
 }
 
@@ -160,12 +172,15 @@ fn count_lines(mut file: &File, end: u64) -> io::Result<u64> {
 
 // --- purge ---
 
-pub fn purge(args: &Args, id: &str, yes: bool) -> anyhow::Result<ExitCode> {
+pub fn purge(args: &Args, id: &str, yes: bool, json: bool) -> anyhow::Result<ExitCode> {
     if !yes && !io::stdin().is_terminal() {
         bail!("purging {id}: nobody can be asked without a terminal: say --yes");
     }
     let place = args.find()?;
     let total = place.total(&place.open()?, id)?;
+    if total.rows == 0 && json {
+        return say_json(&json!({"destination": id, "dropped": 0}));
+    }
     if total.rows == 0 {
         return say(&format!("nothing is spooled for {id}"));
     }
@@ -191,12 +206,21 @@ pub fn purge(args: &Args, id: &str, yes: bool) -> anyhow::Result<ExitCode> {
         Who::Nobody => by_hand(args, None, |hand| hand.purge(id)),
     };
     let lines = lines.with_context(|| format!("purging {id}"))?;
+    if json {
+        return say_json(&json!({"destination": id, "dropped": lines}));
+    }
     say(&format!("dropped for {id}: {}", counted(lines)))
 }
 
 // --- assign ---
 
-pub fn assign(args: &Args, from: &str, to: &str, force: bool) -> anyhow::Result<ExitCode> {
+pub fn assign(
+    args: &Args,
+    from: &str,
+    to: &str,
+    force: bool,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let context = || format!("assigning the spool of {from} to {to}");
     if from == to {
         return Err(anyhow!("that is the same destination")).with_context(context);
@@ -228,6 +252,9 @@ pub fn assign(args: &Args, from: &str, to: &str, force: bool) -> anyhow::Result<
     };
     bar.finish_and_clear();
     let lines = lines.with_context(context)?;
+    if json {
+        return say_json(&json!({"from": from, "to": to, "lines": lines}));
+    }
     say(&format!("given by {from} to {to}: {}", counted(lines)))
 }
 
@@ -306,6 +333,11 @@ fn counted(lines: u64) -> String {
         1 => "1 line".to_owned(),
         lines => format!("{} lines", HumanCount(lines)),
     }
+}
+
+fn say_json(document: &Value) -> anyhow::Result<ExitCode> {
+    columns::say_json(document)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn say(text: &str) -> anyhow::Result<ExitCode> {

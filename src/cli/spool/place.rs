@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use rustix::fs::FlockOperation;
 use serde_json::Value;
 
-use super::super::{WELL_KNOWN, absolute};
+use super::super::{WELL_KNOWN, named};
 use crate::config::Config;
 use crate::handover::{Answer, Client, Outcome, Request, SpoolCommand};
 use crate::state::{Store, Total};
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Which daemon's spool.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The config, which says where database and control socket are
+    /// The config, which says where database and control socket are [env: BATON_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The database; default: what the running daemon or the config says
@@ -50,26 +50,35 @@ pub enum Who {
 }
 
 impl Args {
-    fn control(&self) -> PathBuf {
-        match (&self.control, &self.config) {
+    /// A database that was named may be a copy, which has nothing to do with the config of the environment.
+    fn config(&self) -> anyhow::Result<Option<PathBuf>> {
+        match (&self.config, &self.state, &self.control) {
+            (None, Some(_), _) | (None, _, Some(_)) => Ok(None),
+            (config, _, _) => named(config.as_deref()),
+        }
+    }
+
+    fn control(&self, config: Option<&Path>) -> PathBuf {
+        match (&self.control, config) {
             (Some(path), _) => path.clone(),
-            (None, Some(config)) => Settings::read(&absolute(config)).control,
+            (None, Some(config)) => Settings::read(config).control,
             (None, None) => WELL_KNOWN.into(),
         }
     }
 
     /// Finds the database and the destinations, with the daemon running or not.
     pub fn find(&self) -> anyhow::Result<Place> {
+        let path = self.config()?;
+        let control = self.control(path.as_deref());
         // A database that was named may be a copy, which has nothing to do with any daemon.
-        let asks = self.state.is_none() || self.control.is_some() || self.config.is_some();
+        let asks = self.state.is_none() || self.control.is_some() || path.is_some();
         let running = match asks {
-            true => running(&self.control()),
+            true => running(&control),
             false => None,
         };
-        let config = self.config.as_deref().map(|path| {
-            let path = absolute(path);
-            Config::load(&path).map_err(|problems| anyhow!("{problems}"))
-        });
+        let config = path
+            .as_deref()
+            .map(|path| Config::load(path).map_err(|problems| anyhow!("{problems}")));
         let (theirs, ids) = running.unwrap_or_default();
         let known = ids.or_else(|| match &config {
             Some(Ok(config)) => Some(destinations(config)),
@@ -81,7 +90,7 @@ impl Args {
             (None, None, Some(config)) => config?.state.path,
             (None, None, None) => bail!(
                 "no baton answers on {}: say which spool by --config FILE or --state PATH",
-                self.control().display()
+                control.display()
             ),
         };
         Ok(Place { path, known })
@@ -92,7 +101,7 @@ impl Args {
     /// # Errors
     /// One runs and doesn't answer.
     pub fn who(&self) -> anyhow::Result<Who> {
-        let control = self.control();
+        let control = self.control(self.config()?.as_deref());
         let error = match Client::connect(&control) {
             Ok(client) => return Ok(Who::Daemon(client)),
             Err(error) => error,

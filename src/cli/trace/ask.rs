@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use super::super::ControlArgs;
+use crate::config::Config;
 use crate::handover::{Answer, Client, Request, Traced};
 use crate::pipeline::trace::Trace;
+use crate::supervisor::Settings;
 use crate::sys;
 
 /// How long an answer may take.
@@ -15,6 +17,30 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a worker may take to come, when a restart is under way.
 const NEXT_WORKER: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a daemon may take that isn't asked but for how it differs.
+const GLANCE: Duration = Duration::from_secs(2);
+
+/// In words, what the daemon that runs with a config has otherwise, if one runs and has.
+pub(super) fn differs(config: &Config) -> Option<String> {
+    let control = Settings::read(&config.path).control;
+    let client = Client::connect(&control).ok()?;
+    let Ok(Answer::Status { worker, .. }) = client.ask(Request::Status, Some(GLANCE)) else {
+        return None;
+    };
+    let count = |key: &str| worker["run_time"][key].as_u64().unwrap_or(0);
+    let (overruled, added) = (count("overruled"), count("added"));
+    let ask = format!("--control {} asks it", control.display());
+    if overruled + added > 0 {
+        return Some(format!(
+            "The baton that runs has run-time changes beside it ({overruled} of its rules overruled, {added} added): {ask}"
+        ));
+    }
+    let loaded = worker["config_hash"].as_str()?;
+    (loaded != config.hash()).then(|| {
+        format!("The baton that runs has another text, before a reload or of another file: {ask}")
+    })
+}
 
 /// A daemon that answered once.
 pub(super) struct Daemon {
@@ -76,7 +102,7 @@ impl Daemon {
     }
 
     fn ask(&self, question: &impl AsFd) -> anyhow::Result<Answer> {
-        let path = self.place.path();
+        let path = self.place.path()?;
         let asked = self
             .client
             .say(&Request::Trace, Some(question.as_fd()))
