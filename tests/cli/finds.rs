@@ -5,13 +5,13 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::bed::Bed;
-use crate::relay::{LIMIT, wait_for};
+use crate::relay::wait_for;
 
 /// `baton` with these words alone, from this folder.
 fn alone(folder: &Path, words: &str) -> Command {
@@ -183,15 +183,17 @@ fn what_removed_destinations_dropped_is_counted_for_good() {
 #[test]
 fn a_destination_that_delivers_is_removed_without_a_question() {
     let bed = Bed::start();
-    let (stop, address) = (AtomicBool::new(false), bed.relay.address());
+    let address = bed.relay.address();
+    let (goes_on, ended) = channel::<()>();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        scope.spawn(move || {
             let mut client = TcpStream::connect(address).unwrap();
-            let until = Instant::now() + LIMIT;
-            while !stop.load(Ordering::SeqCst) && Instant::now() < until {
+            // A line each millisecond, until this test has ended, well or not.
+            while ended.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
                 client.write_all(b"a 1 1790000000\n").unwrap();
             }
         });
+        let goes_on = goes_on;
         for n in 0..10 {
             let name = format!("more{n}");
             bed.done(&[
@@ -205,7 +207,7 @@ fn a_destination_that_delivers_is_removed_without_a_question() {
             wait_for("a line", || !bed.relay.file(&name).is_empty());
             bed.done(&["destination", "del", &name]);
         }
-        stop.store(true, Ordering::SeqCst);
+        drop(goes_on);
     });
 }
 
