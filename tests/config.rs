@@ -406,7 +406,7 @@ fn everything_that_can_be_said_arrives() {
     let shown: Vec<String> = config.aggregations.iter().map(|a| a.to_string()).collect();
     let expected = [
         "percentiles prefix=a notPrefix=b sub=c notSub=d regex=^(e) notRegex=f$ all.${1} 60 120 dropRaw=true",
-        "sum all 10 20",
+        "sum sub=. all 10 20",
     ];
     assert_eq!(shown, expected);
 

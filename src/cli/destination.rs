@@ -156,7 +156,7 @@ fn patch(options: &[String], unset: &[String]) -> anyhow::Result<Map<String, Val
 
 /// An option that there is: to unset another would change nothing, and not be noticed.
 fn known(name: &str) -> anyhow::Result<&str> {
-    let all = [&["address", "addr", "reconn"], OPTIONS, &PATTERNS].concat();
+    let all = [&["address", "addr", "reconn"], OPTIONS, PATTERNS].concat();
     match (all.contains(&name), nearest(name, &all)) {
         (true, _) => Ok(name),
         (false, Some(near)) => bail!("{name}: unknown option: did you mean {near}?"),

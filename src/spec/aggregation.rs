@@ -269,17 +269,17 @@ impl Aggregation {
                 message,
             });
         }
-        if self.patterns == Patterns::default() {
-            notes.push(Note {
-                key: "function",
-                message: "without any pattern it takes every name".to_owned(),
-            });
-        }
         if self.patterns.regex.is_empty() && self.format.contains('$') {
             let message = "without regex there are no groups: this is the name as it stands";
             notes.push(Note {
                 key: "format",
                 message: message.to_owned(),
+            });
+        }
+        if self.patterns == Patterns::default() {
+            notes.push(Note {
+                key: "function",
+                message: "without any pattern it takes every name".to_owned(),
             });
         }
         notes

@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it waits for the database.
 const WRITE: Duration = Duration::from_secs(10);
 /// How old a line may be beyond its destination's `flush`, and be on its way.
-const ON_ITS_WAY: Duration = Duration::from_millis(200);
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 /// How often it is looked whether the restart is over, or the gate open.
 const LOOK: Duration = Duration::from_millis(10);
 

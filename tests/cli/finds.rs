@@ -1,8 +1,12 @@
 //! Which daemon is asked, and what is said of files and daemons that differ.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -179,13 +183,17 @@ fn what_removed_destinations_dropped_is_counted_for_good() {
 #[test]
 fn a_destination_that_delivers_is_removed_without_a_question() {
     let bed = Bed::start();
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let address = bed.relay.address();
+    let (goes_on, ended) = channel::<()>();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
-                bed.relay.send(b"a 1 1790000000\n");
+        scope.spawn(move || {
+            let mut client = TcpStream::connect(address).unwrap();
+            // A line each millisecond, until this test has ended, well or not.
+            while ended.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
+                client.write_all(b"a 1 1790000000\n").unwrap();
             }
         });
+        let goes_on = goes_on;
         for n in 0..10 {
             let name = format!("more{n}");
             bed.done(&[
@@ -199,7 +207,7 @@ fn a_destination_that_delivers_is_removed_without_a_question() {
             wait_for("a line", || !bed.relay.file(&name).is_empty());
             bed.done(&["destination", "del", &name]);
         }
-        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        drop(goes_on);
     });
 }
 
@@ -229,4 +237,18 @@ fn words_of_a_rule_need_no_quotes_and_a_no_as_json_is_json() {
     let checked = bed.json(&["check"]);
     assert_eq!(checked["problems"], json!([]));
     assert_eq!(checked["config"]["routes"], 1);
+}
+
+#[test]
+fn the_table_of_restarts_says_when_a_retired_worker_ended() {
+    let bed = Bed::start();
+    bed.done(&["reload"]);
+    bed.done(&["reload"]);
+    let query = "SELECT COUNT(*) FROM restarts WHERE outcome = 'retired' AND ended_at IS NOT NULL";
+    wait_for("both to have ended", || {
+        let database = bed.folder.join("baton.db");
+        let mut sqlite = Command::new("sqlite3");
+        let asked = sqlite.arg("-readonly").arg(database).arg(query).output();
+        asked.unwrap().stdout == b"2\n"
+    });
 }
