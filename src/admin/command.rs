@@ -5,6 +5,7 @@
 
 mod answer;
 mod change;
+mod destination;
 mod help;
 mod show;
 

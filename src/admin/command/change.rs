@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Wanted, Wish, first_word, words};
+use super::{Wanted, Wish, destination, first_word, words};
 use crate::amend::{Backlog, Change, Form, Place};
 use crate::config::RuleKind;
 use crate::spec::{
@@ -54,9 +54,9 @@ pub(super) fn read(name: &str, rest: &str) -> Result<Option<Wish>, String> {
         "modRoute" => edit_route(rest, &mut backlog)?,
         "moveRoute" => move_route(rest)?,
         "delRoute" => remove_route(rest, &mut backlog)?,
-        "addDest" => add_destination(rest)?,
-        "modDest" => edit_destination(rest, &mut backlog)?,
-        "delDest" => remove_destination(rest, &mut backlog)?,
+        "addDest" => destination::add(rest)?,
+        "modDest" => destination::edit(rest, &mut backlog)?,
+        "delDest" => destination::remove(rest, &mut backlog)?,
         "route" => match first_word(rest) {
             ("add", rest) => simple_route(rest)?,
             ("del", rest) => remove_route(rest, &mut backlog)?,
@@ -279,7 +279,7 @@ fn add_route(rest: &str) -> Result<Wanted, String> {
     let mut keys = route_options(options)?;
     keys.insert("type".to_owned(), kind[..].into());
     keys.insert("key".to_owned(), key[..].into());
-    let texts = destinations.iter().map(|text| destination(text));
+    let texts = destinations.iter().map(|text| translated(text));
     keys.insert(
         "destinations".to_owned(),
         texts.collect::<Result<Vec<_>, _>>()?.into(),
@@ -287,7 +287,7 @@ fn add_route(rest: &str) -> Result<Wanted, String> {
     Ok(add(RuleKind::Route, Form::Json(keys)))
 }
 
-fn destination(text: &str) -> Result<String, String> {
+pub(super) fn translated(text: &str) -> Result<String, String> {
     destination_of_relay_ng(text).map(|translated| translated.text)
 }
 
@@ -317,7 +317,7 @@ fn route_options(words: &[String]) -> Result<Map<String, Value>, String> {
     Ok(keys)
 }
 
-fn unknown_option(key: &str, known: &[&str]) -> String {
+pub(super) fn unknown_option(key: &str, known: &[&str]) -> String {
     match nearest(key, known) {
         Some(near) => format!("{key}: unknown option: did you mean {near}=…?"),
         None => format!("expected {}=…, found {key:?}", known.join("=…, ")),
@@ -348,7 +348,7 @@ fn move_route(rest: &str) -> Result<Wanted, String> {
 }
 
 /// The last word, if there is one more than there must be.
-fn backlog_of(word: Option<&String>) -> Result<Option<Backlog>, String> {
+pub(super) fn backlog_of(word: Option<&String>) -> Result<Option<Backlog>, String> {
     let Some(word) = word else { return Ok(None) };
     let found = Backlog::WORDS.iter().find(|(name, _)| name == word);
     match found {
@@ -358,7 +358,10 @@ fn backlog_of(word: Option<&String>) -> Result<Option<Backlog>, String> {
 }
 
 /// All words but the last, if that says what becomes of a backlog.
-fn without_backlog<'w>(words: &'w [String], backlog: &mut Option<Backlog>) -> &'w [String] {
+pub(super) fn without_backlog<'w>(
+    words: &'w [String],
+    backlog: &mut Option<Backlog>,
+) -> &'w [String] {
     let Some((last, others)) = words.split_last() else {
         return words;
     };
@@ -383,88 +386,6 @@ fn remove_route(rest: &str, backlog: &mut Option<Backlog>) -> Result<Wanted, Str
     *backlog = backlog_of(words.get(1))?;
     let (kind, key) = (RuleKind::Route, key.to_owned());
     Ok(Wanted::Change(Change::Remove { kind, key }))
-}
-
-/// `<key> <destination string>`
-fn add_destination(rest: &str) -> Result<Wanted, String> {
-    let (route, text) = first_word(rest);
-    if route.is_empty() || text.is_empty() {
-        return Err("expected <key> <host:port> [option=value …]".to_owned());
-    }
-    Ok(Wanted::Change(Change::AddDestination {
-        route: route.to_owned(),
-        destination: destination(text)?,
-    }))
-}
-
-/// `<key> <id, address or number> [backlog]`
-fn remove_destination(rest: &str, backlog: &mut Option<Backlog>) -> Result<Wanted, String> {
-    let words = words(rest)?;
-    let ([route, which] | [route, which, _]) = &words[..] else {
-        return Err(
-            "expected <key> <id, address or number of the destination> [drain|discard|keep]"
-                .to_owned(),
-        );
-    };
-    *backlog = backlog_of(words.get(2))?;
-    Ok(Wanted::Change(Change::RemoveDestination {
-        route: route.clone(),
-        destination: which.clone(),
-    }))
-}
-
-/// `<key> <id, address or number> addr=… option=… [backlog]`; an empty value is the default. With another `id` it is another
-/// destination, and the one of the old id goes.
-fn edit_destination(rest: &str, backlog: &mut Option<Backlog>) -> Result<Wanted, String> {
-    let (route, rest) = first_word(rest);
-    let words = words(rest)?;
-    let words = without_backlog(&words, backlog);
-    let Some((which, given)) = words.split_first().filter(|(_, given)| !given.is_empty()) else {
-        return Err(
-            "expected <key> <id, address or number of the destination> addr=… <option>=<value> …"
-                .to_owned(),
-        );
-    };
-    let known = [&["addr", "address"], OPTIONS].concat();
-    let mut options: Vec<(String, Option<String>)> = Vec::new();
-    for word in given {
-        let (key, value) = word.split_once('=').unwrap_or((word, ""));
-        let in_our_words = match value {
-            "" if key == "spool" => vec![("full".to_owned(), None)],
-            "" => vec![(key.to_owned(), None)],
-            value if ["addr", "address"].contains(&key) => {
-                vec![("address".to_owned(), Some(value.to_owned()))]
-            }
-            value => translated(key, value)?,
-        };
-        for (key, value) in in_our_words {
-            if !known.contains(&&key[..]) || !word.contains('=') {
-                return Err(unknown_option(&key, &known));
-            }
-            if options.iter().any(|(other, _)| *other == key) {
-                return Err(format!("{key}: given twice"));
-            }
-            options.push((key, value));
-        }
-    }
-    Ok(Wanted::Change(Change::EditDestination {
-        route: route.to_owned(),
-        destination: which.clone(),
-        options,
-    }))
-}
-
-/// An option of carbon-relay-ng's in Baton's words; `pickle=false` stays one.
-fn translated(key: &str, value: &str) -> Result<Vec<(String, Option<String>)>, String> {
-    if key != "spool" {
-        return Ok(vec![(key.to_owned(), Some(value.to_owned()))]);
-    }
-    let text = destination(&format!("- {key}={}", crate::spec::quoted(value)))?;
-    let options = split(&text)?.into_iter().filter_map(|word| match word {
-        Word::Option { key, value } => Some((key, Some(value))),
-        Word::Plain(_) => None,
-    });
-    Ok(options.collect())
 }
 
 /// `<id> [backlog]`
