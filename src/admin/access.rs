@@ -145,7 +145,8 @@ impl Token {
         if !meta.is_file() {
             return wrong("expected a file".to_owned());
         }
-        if meta.mode() & 0o077 != 0 {
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+        if !is_private(path, meta.mode(), credentials.as_deref().map(Path::new)) {
             return wrong(format!(
                 "expected a file that its owner alone may read (chmod 600), found mode {:03o}",
                 meta.mode() & 0o777
@@ -287,6 +288,16 @@ fn network(of: IpAddr) -> IpAddr {
     }
 }
 
+/// Whether its owner alone can read a file. What systemd passes (LoadCredential=) lies in a folder that only the service
+/// enters; there a service that isn't the file's owner is let in by an ACL, whose mask looks like the group's mode.
+fn is_private(path: &Path, mode: u32, credentials: Option<&Path>) -> bool {
+    let others = match credentials {
+        Some(folder) if path.starts_with(folder) => 0o007,
+        _ => 0o077,
+    };
+    mode & others == 0
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -295,6 +306,20 @@ mod tests {
 
     fn token(text: &str) -> Token {
         Token(Some(text.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn a_credential_of_systemd_is_private_though_its_group_may_seem_to_read_it() {
+        let folder = Path::new("/run/credentials/baton.service");
+        let token = folder.join("token");
+        assert!(is_private(&token, 0o100_440, Some(folder)));
+        assert!(!is_private(&token, 0o100_444, Some(folder)));
+        assert!(!is_private(&token, 0o100_440, None));
+        assert!(!is_private(
+            Path::new("/etc/token"),
+            0o100_440,
+            Some(folder)
+        ));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What an operator does.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 
 use baton::drill::Target;
 
-use super::guest::{text, wait_for};
+use super::guest::{source, text, wait_for};
 use super::site::{LINE, Site};
 
 #[test]
@@ -154,6 +156,41 @@ fn a_reboot_keeps_the_backlog() {
     );
     site.sink.resume().unwrap();
     site.send(1_000);
+    site.end_whole();
+}
+
+/// As `systemd/remote-admin` says it: an address of other machines, for who knows the token.
+#[test]
+fn remote_admin_takes_the_token() {
+    let Some(site) = Site::set_up() else {
+        return;
+    };
+    for unit in ["socket", "service"] {
+        let text = std::fs::read(source(&format!("systemd/remote-admin/{unit}.conf"))).unwrap();
+        let name = if unit == "socket" {
+            "baton-http"
+        } else {
+            "baton"
+        };
+        let path = format!("/etc/systemd/system/{name}.{unit}.d/remote-admin.conf");
+        site.guest.write(&path, text, 0o644);
+    }
+    let token = "0123456789abcdef";
+    site.guest.write("/etc/baton/token", token, 0o600);
+    site.configure("[admin]\ntoken_file = \"/run/credentials/baton.service/token\"");
+    site.guest.ok(&["systemctl", "daemon-reload"]);
+    site.guest
+        .ok(&["systemctl", "restart", "baton-http.socket"]);
+    site.start();
+    let ask = |header: &str| {
+        let mut socket = TcpStream::connect("[::1]:8081").unwrap();
+        let request = format!("GET /api/v1/status HTTP/1.0\r\nhost: localhost\r\n{header}\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        std::io::read_to_string(socket).unwrap()
+    };
+    assert!(ask("").contains(" 401 "));
+    let answer = ask(&format!("authorization: Bearer {token}\r\n"));
+    assert!(answer.contains(" 200 "), "{answer}");
     site.end_whole();
 }
 
