@@ -52,6 +52,8 @@ fn a_good_day_pages_nobody() {
     wrong_port.write_all(b"a 1 1\n").unwrap();
     wrong_port.read_to_end(&mut Vec::new()).ok();
     relay.instance.reload().unwrap();
+    // The store isn't needed any more.
+    relay.reconfigure(&Config::to_file());
     relay.instance.reload().unwrap();
     relay.instance.stop(LIMIT).unwrap();
     let log = relay.instance.log();
