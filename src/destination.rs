@@ -300,6 +300,10 @@ impl Destination {
 
     /// Says why it is down; in the log once for each new reason.
     fn is_down(&self, error: String) {
+        // We have ended it ourselves.
+        if self.is_gone() {
+            return;
+        }
         let mut health = self.health.lock().unwrap_or_else(|e| e.into_inner());
         if self.is_draining() && self.is_drained() {
             // A peer that closes its side after ours.

@@ -8,7 +8,7 @@ mod relay;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -32,7 +32,15 @@ fn wait(what: &str, mut until: impl FnMut() -> bool) {
 
 #[test]
 fn a_good_day_pages_nobody() {
-    let mut config = Config::to_file();
+    // A store that ends a connection when we do.
+    let store = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = store.local_addr().unwrap().to_string();
+    let mut config = Config::to(&[&address]);
+    std::thread::spawn(move || {
+        for mut connection in store.incoming().flatten() {
+            std::thread::spawn(move || connection.read_to_end(&mut Vec::new()));
+        }
+    });
     let port = baton::drill::free_ports::<1>().unwrap()[0];
     config.listen = format!("pickle = [\"tcp://127.0.0.1:{port}\"]");
     let mut relay = Relay::start(&config);
@@ -44,6 +52,8 @@ fn a_good_day_pages_nobody() {
     wrong_port.write_all(b"a 1 1\n").unwrap();
     wrong_port.read_to_end(&mut Vec::new()).ok();
     relay.instance.reload().unwrap();
+    // The store isn't needed any more.
+    relay.reconfigure(&Config::to_file());
     relay.instance.reload().unwrap();
     relay.instance.stop(LIMIT).unwrap();
     let log = relay.instance.log();
