@@ -6,8 +6,8 @@ use super::{Wanted, Wish, destination, first_word, words};
 use crate::amend::{Backlog, Change, Form, Place};
 use crate::config::RuleKind;
 use crate::spec::{
-    Aggregation, CHOICE, OPTIONS, PATTERNS, Rewriter, Word, at_two_blanks, destination_of_relay_ng,
-    nearest, one_of, split,
+    Aggregation, CHOICE, PATTERNS, Rewriter, at_two_blanks, destination_of_relay_ng, nearest,
+    one_of,
 };
 
 /// Reads what is behind the name of a command; `None`: this one changes nothing.
