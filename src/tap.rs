@@ -42,6 +42,8 @@ pub struct Tap {
     closed: AtomicBool,
     /// Who is asked first.
     turn: AtomicUsize,
+    /// What looking on may take beyond what a batch has by its size.
+    savings: Arc<time::Savings>,
     /// Lines that were lost, and aren't in the ledger yet.
     lost: AtomicU64,
 }

@@ -75,6 +75,9 @@ fn what_goes_wrong_pages() {
     relay.instance.kill_worker(LIMIT).unwrap();
     relay.rewrite(&Config::to(&["nonsense"]));
     relay.instance.reload().unwrap();
+    wait("word of the refusal", || {
+        relay.logged("ERROR the reload was refused") > 0
+    });
     let log = relay.instance.log();
     for word in [
         "WARN down destination=\"gone\"",

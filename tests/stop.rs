@@ -31,6 +31,10 @@ fn a_stop_takes_what_clients_have_sent_and_ends_their_connections() {
     for _ in 0..20_000 {
         text.extend(scribe.line());
     }
+    // What comes in before that may wait in the spool for the next start.
+    wait_for("the destination", || {
+        trial.instance.log().contains("up destination=")
+    });
     let status = trial.instance.status().unwrap();
     scribe.write(&text);
     trial.instance.signal(Signal::SIGTERM).unwrap();

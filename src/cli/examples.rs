@@ -15,7 +15,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "config export",
         &[
             "baton config export --out new.toml",
-            "baton config export --out /etc/baton/baton.toml --force && baton reload && baton config reset",
+            "baton config export --out /etc/baton/baton.toml --force",
         ],
     ),
     (

@@ -37,7 +37,7 @@ impl Tap {
     /// What looking at a batch of that size may cost, at all points together.
     pub fn time(&self, bytes: usize) -> Time {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        Time::new(bytes, self.subscribers()).in_turn(turn)
+        Time::new(bytes, self.subscribers(), &self.savings).in_turn(turn)
     }
 
     /// Shows what was placed, at that point of its way: to be called once for each batch and point where somebody

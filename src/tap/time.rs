@@ -1,5 +1,9 @@
 //! What looking on may cost a batch: all points and all subscribers together.
+//!
+//! A batch has a little by its size, so that a relay that is busy all the time loses little by it, and what was saved
+//! while there was nothing to look at, so that of a few lines none is lost because its pattern was slow the first time.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,6 +13,10 @@ use super::At;
 const BASE: Duration = Duration::from_micros(100);
 /// … and so much longer for each KiB of it: 1.1 ms for the largest read, which is some ten usual expressions.
 const PER_KIB: Duration = Duration::from_micros(4);
+/// Of so long a time a part is saved that is one so many-th of it …
+const PART: u64 = 20;
+/// … up to this.
+const MOST_SAVED: Duration = Duration::from_millis(5);
 /// After so many lines that are cheap to ask about the clock is looked at.
 const LOOK: u32 = 32;
 
@@ -21,6 +29,53 @@ pub struct Time {
     /// The number of the batch: in each another point, and another subscriber, is the first.
     turn: usize,
     now: fn() -> Instant,
+    /// So much of it was saved, and goes back if it isn't needed.
+    saved: Option<(Arc<Savings>, Duration)>,
+}
+
+/// Time that nobody was looked at in, of all threads together.
+#[derive(Debug)]
+pub(super) struct Savings {
+    began: Instant,
+    /// Nanoseconds since then, up to which it was spent.
+    spent: AtomicU64,
+}
+
+impl Default for Savings {
+    /// All that can be saved.
+    fn default() -> Savings {
+        Savings {
+            began: Instant::now(),
+            spent: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Savings {
+    /// Takes all there is, `now`.
+    fn take(&self, now: Instant) -> Duration {
+        let all = nanos(MOST_SAVED) * PART;
+        let now = nanos(now.saturating_duration_since(self.began)).saturating_add(all);
+        let spent = self.spent.fetch_max(now, Ordering::Relaxed);
+        Duration::from_nanos(now.saturating_sub(spent).min(all) / PART)
+    }
+
+    /// Gives back what wasn't needed.
+    fn give_back(&self, unused: Duration) {
+        let less = |spent: u64| Some(spent.saturating_sub(nanos(unused) * PART));
+        // It never fails.
+        let _before = self
+            .spent
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+}
+
+impl Drop for Time {
+    fn drop(&mut self) {
+        if let Some((savings, saved)) = &self.saved {
+            savings.give_back(self.left.min(*saved));
+        }
+    }
 }
 
 /// What a subscriber took too much, since one line is never left half asked: its next turns are shorter by it.
@@ -40,13 +95,13 @@ pub(super) struct Turn {
 
 impl Time {
     /// For a batch of that size.
-    pub(super) fn new(bytes: usize, subscribers: usize) -> Time {
+    pub(super) fn new(bytes: usize, subscribers: usize, savings: &Arc<Savings>) -> Time {
         let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
-        Time::with(
-            BASE.saturating_add(PER_KIB.saturating_mul(kib)),
-            subscribers,
-            Instant::now,
-        )
+        let saved = savings.take(Instant::now());
+        let own = BASE.saturating_add(PER_KIB.saturating_mul(kib));
+        let mut time = Time::with(own.saturating_add(saved), subscribers, Instant::now);
+        time.saved = Some((savings.clone(), saved));
+        time
     }
 
     /// That much, by a clock.
@@ -56,12 +111,14 @@ impl Time {
             turns: subscribers as u32,
             turn: 0,
             now,
+            saved: None,
         }
     }
 
     /// That of the batch of this number.
-    pub(super) fn in_turn(self, turn: usize) -> Time {
-        Time { turn, ..self }
+    pub(super) fn in_turn(mut self, turn: usize) -> Time {
+        self.turn = turn;
+        self
     }
 
     /// The points, in the order in which the batch is to be shown at them.
@@ -144,9 +201,15 @@ mod tests {
 
     #[test]
     fn a_batch_has_a_millisecond_at_most_and_a_debt_is_paid_by_its_own() {
-        assert_eq!(Time::new(0, 1).left, BASE);
-        let largest = Time::new(256 * 1024, 1).left;
-        assert!(largest < Duration::from_micros(1200), "{largest:?}");
+        let savings = Arc::new(Savings::default());
+        let first = Time::new(0, 1, &savings);
+        assert_eq!(first.left, BASE + MOST_SAVED);
+        // What is in use elsewhere isn't there twice.
+        let largest = Time::new(256 * 1024, 1, &savings).left;
+        assert!(largest < Duration::from_micros(1900), "{largest:?}");
+        drop(first);
+        let again = Time::new(0, 1, &savings).left;
+        assert!(again > MOST_SAVED, "{again:?}");
         let (dear, other) = (Debt::default(), Debt::default());
         dear.add(Duration::from_micros(120));
         let shares = [

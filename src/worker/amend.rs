@@ -24,7 +24,6 @@ use crate::amend::{
 use crate::config::Config;
 use crate::destination::{Destination, State};
 use crate::intake::{Snapshot, now_ms};
-use crate::ledger::Cell;
 use crate::spool::{Amendment, Errand, RESTART, within};
 use crate::state::Store;
 
@@ -268,8 +267,10 @@ fn with_backlog(asked: &Asked, backlog: &[BacklogOf]) -> String {
 
 /// Whether what it has is on its way: all of it came in just now, and waits for company or for an acknowledgement.
 fn delivers(destination: &Destination) -> bool {
-    let oldest = destination.queue.send.cell(Cell::OldestAt);
-    let age = Duration::from_millis(now_ms().saturating_sub(oldest));
+    // Before it was noted for the first time, which is within a second, it is new.
+    let oldest = destination.queue.send.oldest_at();
+    let age = oldest.map_or(0, |at| now_ms().saturating_sub(at));
+    let age = Duration::from_millis(age);
     destination.health().state == State::Up
         && destination.queue.spooled_lines() == 0
         && age < destination.spec.flush + ON_ITS_WAY

@@ -206,7 +206,7 @@ fn telnet_is_a_client() {
     assert!(negotiated.starts_with("Baton "), "{negotiated}");
     assert!(negotiated.contains("baton> worker "), "{negotiated}");
     assert!(negotiated.contains("OK\nbaton> OK\n"), "{negotiated}");
-    assert!(!negotiated.contains("ERR"), "{negotiated}");
+    assert!(!negotiated.contains("ERR "), "{negotiated}");
 }
 
 #[test]
