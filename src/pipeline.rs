@@ -264,10 +264,10 @@ impl Batch {
             return self.take(terms, input, line, None);
         }
         // Only while none waits: lines are taken in the order in which they came.
-        if self.waiting.is_empty() {
-            if let Some(number) = self.memo.follow(name) {
-                return self.take(terms, input, line, Some(number));
-            }
+        if self.waiting.is_empty()
+            && let Some(number) = self.memo.follow(name)
+        {
+            return self.take(terms, input, line, Some(number));
         }
         line.hash = self.memo.hash(name);
         self.waiting.push(line);

@@ -403,7 +403,8 @@ mod tests {
 
     #[test]
     fn of_names_of_every_kind_about_one_in_a_sample_is() {
-        let kinds: [(&str, fn(usize) -> String); 6] = [
+        type Name = fn(usize) -> String;
+        let kinds: [(&str, Name); 6] = [
             ("numbered at the end", |at| {
                 format!("servers.h{:03}.cpu{}.user.{at:07}", at / 10 % 1000, at % 10)
             }),

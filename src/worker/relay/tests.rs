@@ -122,7 +122,7 @@ async fn a_destination_that_is_taken_back_is_there_until_it_is_in_force_again() 
     assert!(!relay.put_away(&back), "it is put away");
     assert!(relay.still_leaves(&back));
     // It won't be: it goes on leaving, as it was said.
-    relay.leave_it(&[back.clone()]);
+    relay.leave_it(std::slice::from_ref(&back));
     assert_eq!(lock(&relay.leaving)[0].how, Backlog::Keep);
     assert!(relay.put_away(&back));
     assert!(
@@ -131,7 +131,7 @@ async fn a_destination_that_is_taken_back_is_there_until_it_is_in_force_again() 
     );
     relay.is_put_away("a");
     let back = relay.take_back("a").unwrap().unwrap();
-    relay.leave_with(&[back.clone()], &[], || {});
+    relay.leave_with(std::slice::from_ref(&back), &[], || {});
     assert_eq!(there(), 0);
     assert!(!relay.still_leaves(&back));
 }
