@@ -103,11 +103,16 @@ fn kill_and_await(site: &Site, signal: &str, restarts: u32) {
     let began = Instant::now();
     site.guest.ok(&["kill", &format!("-{signal}"), &main]);
     let another = |status: &Status| {
-        status.is_serving() && status.document()["supervisor"]["pid"].to_string() != main
+        status.is_serving()
+            && status.document()["supervisor"]["pid"]
+                .as_u64()
+                .map(|pid| pid.to_string())
+                .as_deref()
+                != Some(&main[..])
     };
     site.wait_status("another supervisor", another);
     let took = began.elapsed();
-    println!("back after {took:?}");
+    eprintln!("back after {took:?}");
     assert_eq!(site.guest.show("baton", "NRestarts"), restarts.to_string());
     if signal == "KILL" {
         // Less than a second, unless much else runs: a fifth of one is RestartSec=.
