@@ -66,6 +66,7 @@ fn every_section_and_dialog_is_usable_light_and_dark_wide_and_narrow() {
     let relay = Relay::start(&Config::to_file());
     crate::looks::furnish(&relay);
     let mut browser = open(&relay, "#/table");
+    browser.wait_text("#link", "live");
     for (scheme, width) in [
         ("light", 1280),
         ("dark", 1280),

@@ -229,6 +229,12 @@ impl Browser {
             "(e => e && e.checkVisibility() && !e.disabled)(document.querySelector({}))",
             json!(selector)
         ));
+        // What comes in moves things: where it is twice in a row it will be hit.
+        self.wait(&format!(
+            "(e => {{ e.scrollIntoView({{block: 'center'}}); const now = JSON.stringify(e.getBoundingClientRect());
+                const still = window.lastPlace === now; window.lastPlace = now; return still; }})(document.querySelector({}))",
+            json!(selector)
+        ));
         let place = self.eval(&format!(
             "(e => {{ e.scrollIntoView({{block: 'center'}}); const r = e.getBoundingClientRect();
                 const at = [r.x + r.width / 2, r.y + r.height / 2];
