@@ -146,3 +146,13 @@ fn a_page_that_is_come_back_to_lives() {
     });
     browser.check();
 }
+
+#[test]
+fn a_relay_that_is_stopped_is_said_to_be_gone() {
+    let mut relay = Relay::start(&Config::to_file());
+    let mut browser = open(&relay, "#/table");
+    browser.wait("document.querySelector('#link').textContent === 'live'");
+    relay.instance.stop(LIMIT).unwrap();
+    browser.wait_text("#link", "restarting…");
+    browser.wait_text("#link", "not reachable since");
+}

@@ -12,6 +12,7 @@ export const COLLECTIONS = {
   aggregation: 'aggregations',
   route: 'routes',
 };
+export const AN = { blocklist: 'a blocklist rule', rewriter: 'a rewriter', aggregation: 'an aggregation', route: 'a route' };
 export const ONE = { blocklist: 'blocklist rule', rewriter: 'rewriter', aggregation: 'aggregation', route: 'route' };
 
 const TYPES = ['sendAllMatch', 'sendFirstMatch', 'consistentHashing', 'consistentHashing-v2', 'carbon_ch', 'fnv1a_ch', 'jump_fnv1a_ch', 'any_of', 'failover', 'roundRobin'];
@@ -139,9 +140,9 @@ function rule(kind, old) {
     if (old) {
       return { title: `Change the ${ONE[kind]} ${old.key}`, method: 'PATCH', path: path(COLLECTIONS[kind], old.key), body };
     }
-    return { title: `Add a ${ONE[kind]}`, method: 'POST', path: COLLECTIONS[kind], body, query: { place: place.value() } };
+    return { title: `Add ${AN[kind]}`, method: 'POST', path: COLLECTIONS[kind], body, query: { place: place.value() } };
   };
-  open(old ? `Edit the ${ONE[kind]} ${old.key}` : `Add a ${ONE[kind]}`, place ? [...parts, ...place.parts] : parts, draft);
+  open(old ? `Edit the ${ONE[kind]} ${old.key}` : `Add ${AN[kind]}`, place ? [...parts, ...place.parts] : parts, draft);
 }
 
 /** Where a rule is to stand: first, last, or beside another one. */

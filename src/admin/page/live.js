@@ -9,6 +9,8 @@ import { STEP_MS, Series } from './series.js';
 const POLL_MS = 1000;
 /** How long after a failure events are tried again. */
 const RETRY_MS = 5_000;
+/** A restart takes a moment: what isn't there after so long has gone. */
+const GONE_MS = 10_000;
 
 class Live extends EventTarget {
   constructor() {
@@ -20,6 +22,8 @@ class Live extends EventTarget {
     this.retry = null;
     this.poller = null;
     this.missing = false;
+    this.giveUp = null;
+    this.since = null;
   }
 
   start() {
@@ -100,8 +104,13 @@ class Live extends EventTarget {
   }
 
   say(link) {
-    if (this.link === link) return;
+    if (this.link === link || (this.link === 'gone' && link === 'restarting')) return;
     this.link = link;
+    clearTimeout(this.giveUp);
+    if (link === 'restarting') {
+      this.since = new Date();
+      this.giveUp = setTimeout(() => this.say('gone'), GONE_MS);
+    }
     this.dispatchEvent(new Event('link'));
   }
 }

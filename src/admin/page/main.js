@@ -18,6 +18,7 @@ const LINKS = {
   live: 'live',
   polling: 'live, by asking each second',
   restarting: 'restarting…',
+  gone: 'not reachable since',
 };
 
 let first = true;
@@ -52,7 +53,8 @@ turn();
 for (const part of [table, destinations, inputs, changes, restarts, trace, tail]) part.start();
 live.each(figures);
 live.addEventListener('link', () => {
-  say($('#link'), LINKS[live.link]);
+  const since = live.link === 'gone' ? ` ${live.since.toLocaleTimeString()}` : '';
+  say($('#link'), LINKS[live.link] + since);
   $('#link').dataset.state = live.link;
 });
 live.start();

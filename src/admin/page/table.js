@@ -43,7 +43,7 @@ function makeKind(kind) {
   const id = `rules-${kind}`;
   const list = el('ol', { class: 'rules', 'aria-labelledby': id });
   const none = el('p', { class: 'hint', text: 'none' });
-  const adding = button('Add', `Add a ${forms.ONE[kind]}`, () => forms.add(kind), { id: `add-${kind}`, disabled: true });
+  const adding = button('Add', `Add ${forms.AN[kind]}`, () => forms.add(kind), { id: `add-${kind}`, disabled: true });
   const head = el('div', { class: 'head' }, el('h3', { id }, `${title} `, number, el('span', { class: 'hint', text: ` ${what}` })), adding);
   $('#rules').append(el('div', { class: 'kind' }, head, list, none));
   const pages = new PagedList(list, {
