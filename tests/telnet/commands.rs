@@ -167,9 +167,10 @@ fn typed(program: &[&str], keys: &str) -> String {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}", program[0]));
-    // It stays open: this telnet ends at the end of its input, whatever is still to come.
     let mut input = client.stdin.take().unwrap();
     input.write_all(keys.as_bytes()).unwrap();
+    // This telnet ends at the end of its input, whatever is still to come; this nc doesn't end before it.
+    let _open = (program[0] == "telnet").then_some(input);
     let mut shown = String::new();
     let mut output = client.stdout.take().unwrap();
     output.read_to_string(&mut shown).unwrap();
