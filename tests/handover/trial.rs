@@ -216,6 +216,10 @@ impl Trial {
 
     /// Sends so many lines to a sink that hangs, and waits until all are counted: most are queued. Returns the status then.
     pub fn pile_up(&mut self, lines: u64) -> Status {
+        // A connection that is still to be made may come after what the test does next: a stop spools then, and does not deliver.
+        wait_for("the destination", || {
+            self.instance.log().contains("up destination=")
+        });
         self.sink.hang().unwrap();
         let mut scribe = self.scribe();
         for _ in 0..lines {
