@@ -239,10 +239,14 @@ impl Batch {
             lines: 1,
         };
         // Lines are taken in the order in which they came: not before one that waits.
-        let skips = self.decides_plainly && self.waiting.is_empty() && self.memo.is_skipped(name);
-        if self.is_plain || skips {
-            let name = Subject::new(name);
-            return place(terms, &name, span, &mut self.room, &mut self.placing);
+        if self.is_plain
+            || self.decides_plainly && self.waiting.is_empty() && self.memo.is_sampling()
+        {
+            let (outcome, asked) = terms.table.outcome(&Subject::new(name), &mut self.room);
+            // A name that no rule was asked about is none that it would help to remember.
+            if self.is_plain || !asked || self.memo.is_skipped(name) {
+                return place(outcome, span, &mut self.placing);
+            }
         }
         let line = Waiting::new(name.len(), range, span);
         match terms.order {
@@ -448,16 +452,10 @@ impl Batch {
     }
 }
 
-/// Decides on a name by a plain table, and places its line.
+/// Does with a line what a plain table decided.
 #[inline]
-fn place(
-    terms: &Terms,
-    name: &Subject,
-    span: Span,
-    room: &mut route::Scratch,
-    placing: &mut Placing,
-) {
-    match terms.table.outcome(name, room) {
+fn place(outcome: Outcome, span: Span, placing: &mut Placing) {
+    match outcome {
         Outcome::Blocked(rule) => placing.block(rule),
         Outcome::Taken(takers, number) => {
             let known = number.map(|number| memo::BEYOND | number);

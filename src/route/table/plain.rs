@@ -36,24 +36,27 @@ pub enum Outcome<'a> {
 }
 
 impl Table {
-    /// Finds out who takes lines of this name: a decision without the ado, for tables that are plain.
+    /// Finds out who takes lines of this name: a decision without the ado, for tables that are plain. And whether rules were asked:
+    /// not if the same ones were found for the name before.
     #[inline]
-    pub fn outcome<'a>(&self, name: &Subject, scratch: &'a mut Scratch) -> Outcome<'a> {
-        let (blocked, number) = match &self.index {
-            None => (self.takers_of_few(name, scratch), None),
+    pub fn outcome<'a>(&self, name: &Subject, scratch: &'a mut Scratch) -> (Outcome<'a>, bool) {
+        let (blocked, number, asked) = match &self.index {
+            None => (self.takers_of_few(name, scratch), None, true),
             Some(index) => {
                 let changed = index.seek(name.name(), &mut scratch.search);
                 let last = &scratch.last;
-                if last.table != self.id || changed && !last.holds(&scratch.search.hits) {
+                let asked = last.table != self.id || changed && !last.holds(&scratch.search.hits);
+                if asked {
                     self.takers_of_found(index, name, scratch);
                 }
-                (scratch.last.blocked, Some(scratch.last.number))
+                (scratch.last.blocked, Some(scratch.last.number), asked)
             }
         };
-        match blocked {
+        let outcome = match blocked {
             Some(rule) => Outcome::Blocked(rule),
             None => Outcome::Taken(&scratch.takers, number),
-        }
+        };
+        (outcome, asked)
     }
 
     /// Those of the rules that were found that are asked at most: with `first_only`, those up to a route that is certain.
