@@ -3,6 +3,10 @@
 //! Each test boots a machine of its own (`tests/systemd_real/machine`), which takes root. Elsewhere it says so and tries
 //! nothing.
 
+#[path = "systemd_real/clients.rs"]
+mod clients;
+#[path = "pickle/frame.rs"]
+mod frame;
 #[path = "systemd_real/guest.rs"]
 mod guest;
 #[path = "systemd_real/kills.rs"]
