@@ -11,7 +11,11 @@ mod frame;
 mod guest;
 #[path = "systemd_real/kills.rs"]
 mod kills;
+#[path = "systemd_real/package.rs"]
+mod package;
 #[path = "systemd_real/service.rs"]
 mod service;
 #[path = "systemd_real/site.rs"]
 mod site;
+#[path = "systemd_real/upgrade.rs"]
+mod upgrade;
