@@ -3,11 +3,19 @@
 //! Each test boots a machine of its own (`tests/systemd_real/machine`), which takes root. Elsewhere it says so and tries
 //! nothing.
 
+#[path = "systemd_real/clients.rs"]
+mod clients;
+#[path = "pickle/frame.rs"]
+mod frame;
 #[path = "systemd_real/guest.rs"]
 mod guest;
 #[path = "systemd_real/kills.rs"]
 mod kills;
+#[path = "systemd_real/package.rs"]
+mod package;
 #[path = "systemd_real/service.rs"]
 mod service;
 #[path = "systemd_real/site.rs"]
 mod site;
+#[path = "systemd_real/upgrade.rs"]
+mod upgrade;

@@ -65,6 +65,7 @@ impl Machine {
         let here = |name: &str| self.path(name).to_str().unwrap().to_owned();
         let text = text
             .replace("/run/systemd/system", &here("systemd"))
+            .replace("/run/baton-telnet.sock", &here("telnet.sock"))
             .replace("/var/lib", &here("lib"));
         let calls = self.path("calls");
         fs::write(&calls, "").unwrap();
@@ -163,7 +164,7 @@ fn a_refused_version_is_told_and_leaves_the_package_whole() {
 
 #[test]
 fn a_removal_stops_it_and_keeps_the_spool_until_the_purge() {
-    let machine = Machine::with(&["active", "installed", "enabled"]);
+    let machine = Machine::with(&["active", "installed", "enabled", "telnet.sock"]);
     let calls = machine.calls("deb/prerm", &["remove"]);
     assert_eq!(calls.len(), UNITS.len());
     assert_eq!(
@@ -174,6 +175,7 @@ fn a_removal_stops_it_and_keeps_the_spool_until_the_purge() {
     assert_eq!(calls[0], "systemctl --system daemon-reload");
     assert_eq!(about(&calls, "deb-systemd-helper mask").len(), UNITS.len());
     assert!(machine.path("lib/baton").exists());
+    assert!(!machine.path("telnet.sock").exists());
     let calls = machine.calls("deb/postrm", &["purge"]);
     assert_eq!(about(&calls, "deb-systemd-helper purge").len(), UNITS.len());
     assert_eq!(
@@ -186,7 +188,7 @@ fn a_removal_stops_it_and_keeps_the_spool_until_the_purge() {
 
 #[test]
 fn the_rpm_does_the_same() {
-    let machine = Machine::with(&["active"]);
+    let machine = Machine::with(&["active", "telnet.sock"]);
     let reloaded = machine.calls("rpm/post", &["2"]);
     assert_eq!(reloaded.last().unwrap(), "systemctl reload baton.service");
     assert_eq!(machine.calls("rpm/preun", &["1"]), [""; 0]);
@@ -200,6 +202,9 @@ fn the_rpm_does_the_same() {
         assert!(removed[0].contains(unit), "{removed:?}");
     }
     assert!(removed[0].ends_with("baton.service"));
+    assert!(machine.path("telnet.sock").exists());
+    machine.calls("rpm/postun", &["0"]);
+    assert!(!machine.path("telnet.sock").exists());
 }
 
 /// What a package names is there, or is made by `packaging/build`.

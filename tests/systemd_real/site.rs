@@ -1,25 +1,24 @@
 //! A machine with Baton installed by its shipped units, senders and a store, and what of the lines came.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use baton::drill::{
-    Clock, Excuse, Extent, Flow, Line, Load, Report, Senders, Sent, Sink, Status, Target,
+    Clock, Excuse, Extent, Flow, Load, Report, Senders, Sent, Sink, Status, Target,
 };
 use baton::handover::{Client, Request};
 
+use super::clients::{Pickles, Visits, visit};
 use super::guest::{Guest, LIMIT, source, wait_for};
 
 /// When nothing arrives for so long, nothing will.
 const QUIET: Duration = Duration::from_secs(6);
 /// Where baton-line.socket listens.
 pub const LINE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2003);
+/// Where baton-pickle.socket listens.
+pub const PICKLE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2004);
 /// The units, all of them installed.
-const UNITS: [&str; 5] = [
+pub const UNITS: [&str; 5] = [
     "baton.service",
     "baton-line.socket",
     "baton-pickle.socket",
@@ -33,6 +32,7 @@ pub struct Site {
     pub sink: Sink,
     clock: Clock,
     senders: Vec<Senders>,
+    pickles: Vec<Pickles>,
     sent: Sent,
     flows: u32,
 }
@@ -45,25 +45,16 @@ impl Site {
 
     /// The same, with more in the service's unit.
     pub fn with(drop_in: &str) -> Option<Site> {
-        let guest = Guest::boot()?;
-        let clock = Clock::start();
-        let sink = Sink::start(clock).unwrap();
+        let site = Site::bare()?;
         for unit in UNITS {
             let text = std::fs::read(source("systemd").join(unit)).unwrap();
-            guest.write(&format!("/usr/lib/systemd/system/{unit}"), text, 0o644);
+            let path = format!("/usr/lib/systemd/system/{unit}");
+            site.guest.write(&path, text, 0o644);
         }
         if !drop_in.is_empty() {
             let path = "/etc/systemd/system/baton.service.d/test.conf";
-            guest.write(path, drop_in, 0o644);
+            site.guest.write(path, drop_in, 0o644);
         }
-        let site = Site {
-            guest,
-            sink,
-            clock,
-            senders: Vec::new(),
-            sent: Sent::default(),
-            flows: 0,
-        };
         site.install(b"");
         site.configure("");
         site.guest.ok(&["systemctl", "daemon-reload"]);
@@ -73,6 +64,22 @@ impl Site {
             site.guest.ok(&["systemctl", "start", unit]);
         }
         Some(site)
+    }
+
+    /// A machine without Baton.
+    pub fn bare() -> Option<Site> {
+        let guest = Guest::boot()?;
+        let clock = Clock::start();
+        let sink = Sink::start(clock).unwrap();
+        Some(Site {
+            guest,
+            sink,
+            clock,
+            senders: Vec::new(),
+            pickles: Vec::new(),
+            sent: Sent::default(),
+            flows: 0,
+        })
     }
 
     /// Puts a new program in the place of the old; what is added at its end makes it another file that does the same.
@@ -120,11 +127,16 @@ impl Site {
 
     /// Adds connections that send until the end, and waits until their lines arrive.
     pub fn load(&mut self, target: Target) {
+        let rate = match target {
+            // A datagram waits in the kernel while nobody reads it. ReceiveBuffer= holds many seconds of these.
+            Target::Udp(_) => 3_000,
+            Target::Tcp(_) | Target::Unix(_) => 6_000,
+        };
         let load = Load {
             connections: 3,
             idle: 2,
             extent: Extent::AtLeast(1_000),
-            rate: 6_000,
+            rate,
             seed: u64::from(self.flows) + 7,
             first_flow: self.flows,
             ..Load::new(target)
@@ -133,6 +145,21 @@ impl Site {
         let senders = Senders::start(&load, self.clock).unwrap();
         self.senders.push(senders);
         self.more(1);
+    }
+
+    /// Adds a connection that sends pickles until the end, and waits until their points arrive.
+    pub fn load_pickles(&mut self) {
+        self.flows += 1;
+        let pickles = Pickles::begin(self.flows - 1, self.clock);
+        self.pickles.push(pickles);
+        self.more(1);
+    }
+
+    /// Connections of all kinds that send until the end, and datagrams.
+    pub fn load_all(&mut self) {
+        self.load(Target::Tcp(LINE));
+        self.load(Target::Udp(LINE));
+        self.load_pickles();
     }
 
     /// Waits until this many more lines have arrived: the load goes on.
@@ -144,8 +171,13 @@ impl Site {
 
     /// A client that connects anew for every few lines, from now on, and is never to be refused.
     pub fn visits(&mut self) -> Visits {
+        self.visits_to(LINE)
+    }
+
+    /// The same, at one of two addresses: `PICKLE` gets pickles.
+    pub fn visits_to(&mut self, address: SocketAddr) -> Visits {
         self.flows += 1;
-        Visits::begin(self.flows - 1, self.clock)
+        Visits::begin(self.flows - 1, address, self.clock)
     }
 
     /// Ends visits; what they sent is due at the sink.
@@ -157,7 +189,7 @@ impl Site {
     pub fn send(&mut self, lines: u64) {
         self.flows += 1;
         let flow = self.flows - 1;
-        visit(flow, 0..lines, &self.clock).unwrap();
+        visit(LINE, flow, 0..lines, &self.clock).unwrap();
         self.sent.flows.push(Flow {
             number: flow,
             lines,
@@ -167,10 +199,30 @@ impl Site {
 
     /// Ends all load and waits until what was sent has arrived, but for what `excuse` covers; stops the service, and judges.
     pub fn end(mut self, excuse: impl FnOnce(&Status) -> Excuse) -> Report {
+        let excuse = self.finish(excuse);
+        self.guest.ok(&["systemctl", "stop", "baton"]);
+        assert_eq!(self.guest.show("baton", "Result"), "success");
+        self.judge(excuse)
+    }
+
+    /// Ends all load and waits until what was sent has arrived, but for what `excuse` covers.
+    pub fn finish(&mut self, excuse: impl FnOnce(&Status) -> Excuse) -> Excuse {
         for senders in self.senders.drain(..) {
             self.sent.merge(senders.finish(LIMIT));
         }
+        for pickles in self.pickles.drain(..) {
+            let (flow, sent) = pickles.end();
+            self.sent.flows.push(flow);
+            if let Err(error) = sent {
+                self.sent.client_errors += 1;
+                self.sent.samples.push(format!("pickles: {error}"));
+            }
+        }
         let sent = self.sent.lines();
+        // Nobody hears that a datagram was read; and books balance when nothing is on its way.
+        if self.sent.flows.iter().any(|flow| flow.datagrams) {
+            self.sink.settle(sent, QUIET);
+        }
         let drained = |status: &Status| {
             let all = status.document()["worker"]["destinations"].as_array();
             let empty = |d: &serde_json::Value| d["queued"] == 0 && d["spooled"] == 0;
@@ -182,8 +234,11 @@ impl Site {
         if excuse.crash_bytes == 0 && excuse.kernel_dropped == 0 {
             self.sink.settle(sent, QUIET);
         }
-        self.guest.ok(&["systemctl", "stop", "baton"]);
-        assert_eq!(self.guest.show("baton", "Result"), "success");
+        excuse
+    }
+
+    /// The verdict over what arrived, of a service that has stopped.
+    pub fn judge(&self, excuse: Excuse) -> Report {
         assert!(self.sink.wait_closed(QUIET), "a connection is left");
         let report = Report::new(&self.sent, &self.sink.account(), excuse);
         assert!(report.is_clean(), "{report}");
@@ -192,78 +247,14 @@ impl Site {
 
     /// The same, where nothing is excused.
     pub fn end_whole(self) {
-        let report = self.end(|status| {
-            assert_eq!(status.total("lost_by_crash_bytes"), Some(0));
-            Excuse::default()
-        });
+        let report = self.end(nothing);
         assert_eq!(report.sent, report.received);
     }
 }
 
-/// A client that comes and goes.
-#[derive(Debug)]
-pub struct Visits {
-    end: Arc<AtomicBool>,
-    visits: Arc<AtomicU64>,
-    thread: JoinHandle<Flow>,
-}
-
-impl Visits {
-    fn begin(number: u32, clock: Clock) -> Visits {
-        let (end, visits) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
-        let (ended, counter) = (end.clone(), Arc::clone(&visits));
-        let thread = std::thread::spawn(move || {
-            let mut lines = 0;
-            while !ended.load(Ordering::Relaxed) {
-                visit(number, lines..lines + 5, &clock).unwrap();
-                lines += 5;
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-            Flow {
-                number,
-                lines,
-                // Connections that follow each other have no order, as datagrams have none.
-                datagrams: true,
-            }
-        });
-        Visits {
-            end,
-            visits,
-            thread,
-        }
-    }
-
-    /// Waits until one that began from now on has ended.
-    pub fn another(&self) {
-        let before = self.visits.load(Ordering::Relaxed);
-        wait_for("a visit", || {
-            assert!(!self.thread.is_finished(), "a visit failed");
-            self.visits.load(Ordering::Relaxed) >= before + 2
-        });
-    }
-
-    fn end(self) -> Flow {
-        self.end.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
-    }
-}
-
-/// Connects, writes lines, and waits until the relay has read them all: it ends the connection, without a word.
-fn visit(flow: u32, lines: std::ops::Range<u64>, clock: &Clock) -> std::io::Result<()> {
-    let mut socket = TcpStream::connect(LINE)?;
-    let mut text = Vec::new();
-    for seq in lines {
-        let micros = 0;
-        Line { flow, seq, micros }.write(clock, &mut text);
-    }
-    socket.write_all(&text)?;
-    socket.shutdown(Shutdown::Write)?;
-    socket.set_read_timeout(Some(LIMIT))?;
-    let mut rest = Vec::new();
-    socket.read_to_end(&mut rest)?;
-    assert!(rest.is_empty(), "the relay said {rest:?}");
-    Ok(())
+/// The excuse where nothing happened that may cost a line.
+pub fn nothing(status: &Status) -> Excuse {
+    assert_eq!(status.total("lost_by_crash_bytes"), Some(0));
+    assert_eq!(status.kernel_dropped(), Some(0), "UDP was too much");
+    Excuse::default()
 }
