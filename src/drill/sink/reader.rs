@@ -252,7 +252,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     // Listening anew changes the length of the queue, which std has at 128: a connection that finds it full
     // is delayed by a second.
-    nix::sys::socket::listen(&listener, Backlog::new(4096)?)?;
+    nix::sys::socket::listen(&listener, Backlog::MAXALLOWABLE)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
