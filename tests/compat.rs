@@ -103,7 +103,40 @@ fn files_of_other_relays_are_converted() {
         found
             .parse::<toml::Table>()
             .unwrap_or_else(|e| panic!("{name}: {e}"));
+        let told = told_as_json(&["--from", from, name], 0);
+        assert_eq!(told["config"], found);
+        let told = told["notes"].as_array().unwrap();
+        assert!(told.iter().eq(notes.lines()), "{name}: {told:?}");
     }
+}
+
+/// What `config convert --json` prints, when it ends with this status.
+fn told_as_json(args: &[&str], status: i32) -> serde_json::Value {
+    let args = [&["config", "convert", "--json"], args].concat();
+    let output = baton(&args, &configs("convert"), "");
+    assert_eq!(output.status.code(), Some(status), "{output:?}");
+    assert_eq!(text(&output.stderr), "");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn what_is_no_config_is_told_as_json_too() {
+    // Another relay's, read as Baton's.
+    let (_, name) = CONVERTED[0];
+    let told = told_as_json(&[name], 78);
+    assert_eq!(told["config"], serde_json::Value::Null);
+    let problems = told["problems"].as_array().unwrap();
+    assert!(
+        problems
+            .last()
+            .unwrap()
+            .as_str()
+            .unwrap()
+            .contains("--from")
+    );
+    let own = told_as_json(&["../relay_ng/carbon-relay-ng.ini"], 0);
+    assert!(own["config"].as_str().unwrap().contains("[[route]]"));
+    assert_eq!(own["problems"], serde_json::json!([]));
 }
 
 fn converted(from: &str, name: &str) -> Converted {

@@ -91,6 +91,11 @@ fn what_is_done_is_told_as_json_too() {
         json(&["replay", file, "--to", "down", "--json"])["added"],
         5
     );
+    let saved = json(&["export", "down", "--out", "saved", "--json"]);
+    let text = fs::read_to_string(bed.folder.join("saved")).unwrap();
+    assert_eq!(saved["lines"], text.lines().count());
+    assert_eq!(saved["bytes"], text.len());
+    assert_eq!(saved["unreadable_rows"], 0);
     let given = json(&["replay", file, "--to", "old", "--force", "--json"]);
     assert_eq!(given["destination"], "old");
     assert_eq!(

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
+use serde::Serialize;
 
 use super::change::Terms;
 use super::check::BAD_CONFIG;
@@ -72,6 +73,9 @@ struct Convert {
     /// Whose file it is
     #[arg(long, value_name = "RELAY", default_value = "carbon-relay-ng")]
     from: From,
+    /// As JSON: the config, notes on what is different or missing in it, and what keeps it from running
+    #[arg(long)]
+    json: bool,
     /// The file; - for standard input
     file: PathBuf,
 }
@@ -103,15 +107,54 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// What a file came to.
+#[derive(Debug, Default, Serialize)]
+struct Outcome {
+    /// Baton's config; `None`: there is nothing to be made of the file.
+    config: Option<String>,
+    /// What has another meaning here, or none.
+    notes: Vec<String>,
+    /// Why the config doesn't run as it is, or why there is none.
+    problems: Vec<String>,
+}
+
 fn convert(args: &Convert) -> anyhow::Result<ExitCode> {
     let source = match args.file.as_os_str() == "-" {
         true => read(std::io::stdin(), "standard input")?,
         false => read_file(&args.file)?,
     };
-    match args.from {
+    let outcome = match args.from {
         From::CarbonRelayNg => canonical(&args.file, &source),
         From::CarbonCRelay => other(&args.file, &source, convert::carbon_c_relay),
         From::Carbon => other(&args.file, &source, convert::carbon),
+    };
+    outcome.print(args.json)?;
+    match outcome.problems.is_empty() {
+        true => Ok(ExitCode::SUCCESS),
+        false => Ok(exit_code(BAD_CONFIG)),
+    }
+}
+
+impl Outcome {
+    #[expect(clippy::print_stdout, reason = "what was asked for")]
+    fn print(&self, json: bool) -> anyhow::Result<()> {
+        if json {
+            println!("{}", serde_json::to_string_pretty(self)?);
+            return Ok(());
+        }
+        for note in &self.notes {
+            eprintln!("{note}");
+        }
+        if let Some(config) = &self.config {
+            print!("{config}");
+            if !self.problems.is_empty() {
+                eprintln!("what was printed doesn't run as it is:");
+            }
+        }
+        for problem in &self.problems {
+            eprintln!("{problem}");
+        }
+        Ok(())
     }
 }
 
@@ -133,8 +176,7 @@ fn read(from: impl Read, name: &str) -> anyhow::Result<Vec<u8>> {
     Ok(source)
 }
 
-#[expect(clippy::print_stdout, reason = "what was asked for")]
-fn canonical(path: &Path, source: &[u8]) -> anyhow::Result<ExitCode> {
+fn canonical(path: &Path, source: &[u8]) -> Outcome {
     match Config::compile(&absolute(path), source) {
         Ok(config) => {
             let notes: Vec<String> = config
@@ -142,29 +184,31 @@ fn canonical(path: &Path, source: &[u8]) -> anyhow::Result<ExitCode> {
                 .iter()
                 .map(|warning| warning.in_file(path))
                 .collect();
-            for note in &notes {
-                eprintln!("{note}");
+            Outcome {
+                config: Some(convert::comments(&notes) + &config::print(&config)),
+                notes,
+                ..Outcome::default()
             }
-            print!("{}{}", convert::comments(&notes), config::print(&config));
-            Ok(ExitCode::SUCCESS)
         }
-        Err(problems) => {
-            eprintln!("{problems}");
-            if problems.are_of_no_toml() {
-                eprintln!(
+        Err(found) => {
+            let mut problems = vec![found.to_string()];
+            if found.are_of_no_toml() {
+                problems.push(format!(
                     "{}: if it is another relay's file, say whose: --from",
                     path.display()
-                );
+                ));
             }
-            Ok(exit_code(BAD_CONFIG))
+            Outcome {
+                problems,
+                ..Outcome::default()
+            }
         }
     }
 }
 
 type Converter = fn(&Source, &convert::Load) -> Result<Converted, convert::Unreadable>;
 
-#[expect(clippy::print_stdout, reason = "what was asked for")]
-fn other(path: &Path, source: &[u8], converter: Converter) -> anyhow::Result<ExitCode> {
+fn other(path: &Path, source: &[u8], converter: Converter) -> Outcome {
     // As it was given: notes name files as people do.
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
     let source = Source {
@@ -172,30 +216,26 @@ fn other(path: &Path, source: &[u8], converter: Converter) -> anyhow::Result<Exi
         text: String::from_utf8_lossy(source).into_owned(),
     };
     let load = |wanted: &str| load(&folder, wanted);
-    match converter(&source, &load) {
-        Ok(converted) => {
-            let notes: Vec<String> = converted.notes.iter().map(ToString::to_string).collect();
-            for note in &notes {
-                eprintln!("{note}");
-            }
-            let text = convert::comments(&notes) + &converted.toml;
-            print!("{text}");
-            // What was wrong there may be wrong here.
-            match Config::compile(&absolute(Path::new("baton.toml")), text.as_bytes()) {
-                Ok(_) => Ok(ExitCode::SUCCESS),
-                Err(problems) => {
-                    eprintln!("what was printed doesn't run as it is:");
-                    for problem in &problems.problems {
-                        eprintln!("{}", problem.in_file(Path::new("standard output")));
-                    }
-                    Ok(exit_code(BAD_CONFIG))
-                }
-            }
-        }
+    let converted = match converter(&source, &load) {
+        Ok(converted) => converted,
         Err(unreadable) => {
-            eprintln!("{unreadable}");
-            Ok(exit_code(BAD_CONFIG))
+            return Outcome {
+                problems: vec![unreadable.to_string()],
+                ..Outcome::default()
+            };
         }
+    };
+    let notes: Vec<String> = converted.notes.iter().map(ToString::to_string).collect();
+    let config = convert::comments(&notes) + &converted.toml;
+    // What was wrong there may be wrong here.
+    let found = Config::compile(&absolute(Path::new("baton.toml")), config.as_bytes()).err();
+    let problems = found.into_iter().flat_map(|found| found.problems);
+    Outcome {
+        problems: problems
+            .map(|problem| problem.in_file(Path::new("standard output")))
+            .collect(),
+        config: Some(config),
+        notes,
     }
 }
 

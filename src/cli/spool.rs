@@ -57,6 +57,9 @@ enum Command {
         /// Replace a file that is there
         #[arg(long, requires = "out")]
         force: bool,
+        /// As JSON: how much was written
+        #[arg(long, requires = "out")]
+        json: bool,
     },
     /// Add the lines of a file behind a destination's spool
     ///
@@ -127,7 +130,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             destination,
             out,
             force,
-        } => export::export(&place.find()?, destination, out.as_deref(), *force),
+            json,
+        } => {
+            let place = place.find()?;
+            export::export(&place, destination, out.as_deref(), *force, *json)
+        }
         Command::Replay {
             place,
             file,

@@ -230,6 +230,23 @@ fn what_was_changed_is_in_the_history_and_undone() {
 }
 
 #[test]
+fn what_a_later_change_built_on_is_not_undone_under_it() {
+    let bed = Bed::start();
+    bed.done(&["route", "add", "new", "--prefix", "a.", "file:new"]);
+    bed.done(&["route", "edit", "new", "--set", "prefix=b."]);
+    bed.done(&["blocklist", "add", "prefix c."]);
+    bed.done(&["route", "edit", "new", "--set", "prefix=d."]);
+    let refused = bed.failed(1, &["history", "undo", "2"]);
+    assert!(refused.contains('4') && !refused.contains('3'), "{refused}");
+    assert_eq!(bed.json(&["route", "show", "new"])["spec"]["prefix"], "d.");
+    // The last one first.
+    bed.done(&["history", "undo", "4"]);
+    assert_eq!(bed.json(&["route", "show", "new"])["spec"]["prefix"], "b.");
+    bed.done(&["history", "undo", "2"]);
+    assert_eq!(bed.json(&["route", "show", "new"])["spec"]["prefix"], "a.");
+}
+
+#[test]
 fn the_config_in_force_is_compared_with_the_file_and_reset() {
     let bed = Bed::start();
     assert_eq!(bed.done(&["config", "diff"]), "");

@@ -22,11 +22,13 @@ struct Written {
     damaged: u64,
 }
 
+#[expect(clippy::print_stdout, reason = "what was asked for")]
 pub fn export(
     place: &Place,
     id: &str,
     out: Option<&Path>,
     force: bool,
+    json: bool,
 ) -> anyhow::Result<ExitCode> {
     let store = place.open()?;
     let total = place.total(&store, id)?;
@@ -44,7 +46,17 @@ pub fn export(
             .with_context(|| format!("exporting {id} to {}", path.display()))?,
     };
     bar.finish_and_clear();
-    if let Some(path) = out {
+    if let Some(path) = out.filter(|_| json) {
+        let Written {
+            lines,
+            bytes,
+            damaged,
+        } = written;
+        println!(
+            "{}",
+            serde_json::json!({ "destination": id, "file": path, "lines": lines, "bytes": bytes, "unreadable_rows": damaged })
+        );
+    } else if let Some(path) = out {
         eprintln!(
             "{} lines ({}) of {id} are in {}",
             HumanCount(written.lines),
