@@ -71,6 +71,27 @@ fn the_config_of_the_packages() {
     TcpStream::connect("[::1]:2004").unwrap();
 }
 
+/// There systemd makes 0.0.0.0:2003 of 2003, and [::] can't be had.
+#[test]
+fn the_config_of_the_packages_on_a_kernel_without_ipv6() {
+    let Some(site) = Site::installed(
+        "[Service]\nRestrictAddressFamilies=\nRestrictAddressFamilies=AF_INET AF_UNIX\n",
+    ) else {
+        return;
+    };
+    let guest = &site.guest;
+    guest.write(
+        "/etc/systemd/system/baton-line.socket.d/v4.conf",
+        "[Socket]\nListenStream=\nListenStream=0.0.0.0:2003\n",
+        0o644,
+    );
+    guest.write("/etc/baton/baton.toml", shipped("baton.toml"), 0o644);
+    guest.ok(&["systemctl", "daemon-reload"]);
+    site.start();
+    all_come_in(&site, &[("127.0.0.1:2003", false)]);
+    assert_eq!(guest.show("baton", "NRestarts"), "0");
+}
+
 /// The container's: no systemd passes anything there.
 #[test]
 fn the_config_of_the_container() {
