@@ -21,7 +21,7 @@ mod state;
 
 pub use admin::Admin;
 pub use keys::keys;
-pub use listen::{BadListenAddress, ListenAddress, Listener, ListenerKind};
+pub use listen::{BadListenAddress, ListenAddress, Listener, ListenerKind, ONLY_PASSED};
 pub use print::print;
 pub use problem::{Problem, Problems};
 pub use rule::{Rule, RuleKind};

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::admin::access::Access;
-use crate::config::{Config, LogFormat, LogLevel};
+use crate::config::{Config, LogFormat, LogLevel, ONLY_PASSED};
 use crate::handover::{FromSupervisor, FromWorker, Link, Origin, PROTOCOL};
 use crate::ledger::Ledger;
 use crate::state::StoreError;
@@ -181,7 +181,9 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
     {
         tracing::error!(%error, file, "there will be no profile");
     }
-    for warning in &config.warnings {
+    let own = config.warnings.iter();
+    // What systemd passes comes later.
+    for warning in own.filter(|warning| warning.message != ONLY_PASSED) {
         tracing::warn!("{}", warning.in_file(&config.path));
     }
     let kept = kept(&config, origin)?;

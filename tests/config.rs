@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use baton::config::{
     Admin, Config, Input, Instrumentation, ListenAddress, Listener, ListenerKind, Log, LogFormat,
-    LogLevel, Problem, Problems, State, Supervisor, Synchronous, keys,
+    LogLevel, ONLY_PASSED, Problem, Problems, State, Supervisor, Synchronous, keys,
 };
 use baton::route::{Patterns, RouteKind};
 use baton::spec::{Address, Choice, Full, Replay, ReplayFrom, Spool, SpoolFull};
@@ -114,7 +114,8 @@ fn warnings_do_not_refuse_a_config() {
 }
 
 #[test]
-fn every_config_that_ships_compiles_without_a_warning() {
+fn every_config_that_ships_is_good() {
+    let packages = repository().join("packaging/baton.toml");
     let mut files = vec![repository().join("config.example.toml")];
     for folder in [
         configs("good"),
@@ -126,7 +127,13 @@ fn every_config_that_ships_compiles_without_a_warning() {
     assert!(files.len() >= 3);
     for file in files {
         let config = Config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
-        assert_eq!(config.warnings, [], "{}", file.display());
+        let warned = config.warnings.iter().map(|warning| &warning.message[..]);
+        // Where the packages' listens systemd's units say, and nothing else, so that the two are no conflict.
+        let expected: &[&str] = match file == packages {
+            true => &[ONLY_PASSED],
+            false => &[],
+        };
+        assert_eq!(warned.collect::<Vec<_>>(), expected, "{}", file.display());
         let ruleset = baton::ruleset::compile(&config).unwrap();
         assert_eq!(ruleset.aggregations.len(), config.aggregations.len());
         assert_eq!(config.source, fs::read(&file).unwrap());

@@ -3,6 +3,10 @@
 
 #[path = "packaging/dashboard.rs"]
 mod dashboard;
+#[path = "packaging/examples.rs"]
+mod examples;
+#[path = "packaging/guide.rs"]
+mod guide;
 #[path = "packaging/guides.rs"]
 mod guides;
 #[path = "packaging/promql.rs"]

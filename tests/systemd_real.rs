@@ -9,12 +9,18 @@ mod clients;
 mod frame;
 #[path = "systemd_real/guest.rs"]
 mod guest;
+#[path = "packaging/guide.rs"]
+mod guide;
 #[path = "systemd_real/kills.rs"]
 mod kills;
+#[path = "systemd_real/moves.rs"]
+mod moves;
 #[path = "systemd_real/package.rs"]
 mod package;
 #[path = "systemd_real/service.rs"]
 mod service;
+#[path = "systemd_real/shipped.rs"]
+mod shipped;
 #[path = "systemd_real/site.rs"]
 mod site;
 #[path = "systemd_real/upgrade.rs"]

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use baton::supervisor::Settings;
 
-const UNITS: [&str; 5] = [
+const UNITS: [&str; 6] = [
     "baton.service",
     "baton-line.socket",
+    "baton-line-udp.socket",
     "baton-pickle.socket",
     "baton-telnet.socket",
     "baton-http.socket",
@@ -81,14 +82,17 @@ fn the_service_checks_before_it_starts_and_a_bad_config_is_not_tried_again() {
     assert_eq!(value(&service, "RestartPreventExitStatus"), "78");
 }
 
+/// And by it finds the control socket, wherever that is.
 #[test]
-fn the_control_socket_that_a_reload_asks_is_in_the_runtime_directory() {
+fn a_reload_asks_the_daemon_of_that_config() {
     let service = unit("baton.service");
-    let control = format!(
-        "--control /run/{}/control.sock",
-        value(&service, "RuntimeDirectory")
+    let start = value(&service, "ExecStart");
+    assert_eq!(
+        start.replace("baton run", "baton reload"),
+        value(&service, "ExecReload")
     );
-    assert!(value(&service, "ExecReload").ends_with(&control));
+    // That which nobody names is here.
+    assert_eq!(value(&service, "RuntimeDirectory"), "baton");
 }
 
 /// Only so $STATE_DIRECTORY is set; without it the state would be beside the config, in /etc.
@@ -97,22 +101,76 @@ fn the_state_has_a_directory() {
     assert_eq!(value(&unit("baton.service"), "StateDirectory"), "baton");
 }
 
+/// No port is open that nobody asked for: these are there only where they are enabled.
+const ASKED_FOR: [&str; 3] = [
+    "baton-line-udp.socket",
+    "baton-pickle.socket",
+    "baton-telnet.socket",
+];
+
 #[test]
 fn each_socket_unit_names_its_kind_and_its_service() {
     let service = unit("baton.service");
+    let units = |key| -> Vec<&str> { value(&service, key).split(' ').collect() };
     for name in &UNITS[1..] {
         let socket = unit(name);
         let kind = value(&socket, "FileDescriptorName");
-        assert_eq!(*name, format!("baton-{kind}.socket"));
+        let own = name
+            .strip_prefix("baton-")
+            .and_then(|own| own.strip_suffix(".socket"));
+        assert_eq!(own.unwrap().trim_end_matches("-udp"), kind);
         assert_eq!(value(&socket, "Service"), "baton.service");
-        assert!(value(&service, "Sockets").split(' ').any(|s| s == *name));
-        assert!(value(&service, "Also").split(' ').any(|s| s == *name));
+        let comes_by_itself = !ASKED_FOR.contains(name);
+        assert_eq!(units("Sockets").contains(name), comes_by_itself, "{name}");
+        assert_eq!(units("Also").contains(name), comes_by_itself, "{name}");
+        // None can be added to a service that runs.
+        let wanted_by = value(&socket, "WantedBy");
+        assert_eq!(wanted_by.ends_with(" baton.service"), !comes_by_itself);
+        // After 78 none may be left that starts it again.
+        assert!(value(&service, "ExecStopPost").contains(name));
     }
-    let line = unit("baton-line.socket");
     assert_eq!(
-        values(&line, "ListenStream"),
-        values(&line, "ListenDatagram")
+        values(&unit("baton-line.socket"), "ListenStream"),
+        values(&unit("baton-line-udp.socket"), "ListenDatagram")
     );
+}
+
+/// The buffer that is set for a listener is that of its connections, too, and then the kernel doesn't tune it any more.
+#[test]
+fn only_datagrams_have_a_fixed_buffer() {
+    for name in &UNITS[1..] {
+        let socket = unit(name);
+        let datagrams = !values(&socket, "ListenDatagram").is_empty();
+        assert_eq!(!values(&socket, "ReceiveBuffer").is_empty(), datagrams);
+        assert_eq!(values(&socket, "ListenStream").is_empty(), datagrams);
+    }
+}
+
+/// Whatever net.ipv6.bindv6only says, IPv4 comes in at a port without an address.
+#[test]
+fn a_port_is_of_both_families() {
+    for name in &UNITS[1..] {
+        let socket = unit(name);
+        let addresses = [
+            values(&socket, "ListenStream"),
+            values(&socket, "ListenDatagram"),
+        ];
+        if addresses
+            .concat()
+            .iter()
+            .any(|at| at.parse::<u16>().is_ok())
+        {
+            assert_eq!(value(&socket, "BindIPv6Only"), "both", "{name}");
+        }
+    }
+}
+
+/// Nobody serves while the kernel writes a core, and what is shared is the queues.
+#[test]
+fn a_crash_writes_no_core() {
+    let service = unit("baton.service");
+    assert_eq!(value(&service, "LimitCORE"), "0");
+    assert!(!value(&service, "CoredumpFilter").contains("shared"));
 }
 
 /// Who may change where metrics go is root, unless an operator decides otherwise.

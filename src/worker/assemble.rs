@@ -170,6 +170,11 @@ pub(super) fn assemble(
         .map(|(item, socket)| listener(&ledger, item, socket).map(Arc::new))
         .collect::<io::Result<Vec<_>>>()?;
     admitted(&config, &listeners)?;
+    if !takes_metrics(&config, &listeners) {
+        tracing::warn!(
+            "nothing listens for metrics: [listen] has no such address, and systemd passed no such socket"
+        );
+    }
     let standing = Standing::new(&config, &destinations);
     let relay = Arc::new(Relay {
         generation,
@@ -227,6 +232,13 @@ fn admitted(config: &Config, listeners: &[Arc<Listener>]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether metrics can come in, other than by a listener that is about to leave.
+fn takes_metrics(config: &Config, listeners: &[Arc<Listener>]) -> bool {
+    let mut listed = config.listen.iter();
+    let mut passed = listeners.iter().filter(|listener| listener.passed);
+    listed.any(|one| one.kind.takes_metrics()) || passed.any(|one| one.takes_metrics())
 }
 
 /// The config's limit, or what the limit of open files leaves: each connection is one here and one

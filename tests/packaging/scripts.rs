@@ -20,9 +20,10 @@ case "${0##*/} $*" in
 esac
 "#;
 
-const UNITS: [&str; 5] = [
+const UNITS: [&str; 6] = [
     "baton.service",
     "baton-line.socket",
+    "baton-line-udp.socket",
     "baton-pickle.socket",
     "baton-telnet.socket",
     "baton-http.socket",
@@ -125,13 +126,15 @@ fn an_upgrade_is_a_reload_and_nothing_is_stopped() {
     for version in ["0.1.0-1", "0.3.0-1"] {
         let calls = machine.calls("deb/postinst", &["configure", version]);
         // What the manager knows of the unit is of the new version, then the new version takes over.
-        let asked = about(&calls, "systemctl");
+        let mut asked = about(&calls, "systemctl");
+        asked.extend(about(&calls, "deb-systemd-invoke"));
         assert_eq!(
             asked,
             [
                 "systemctl --system daemon-reload",
                 "systemctl --quiet is-active baton.service",
-                "systemctl reload baton.service"
+                // Which heeds policy-rc.d.
+                "deb-systemd-invoke reload baton.service"
             ]
         );
         for unit in UNITS {
@@ -150,15 +153,22 @@ fn an_upgrade_of_what_isn_t_enabled_enables_nothing() {
 
 #[test]
 fn a_refused_version_is_told_and_leaves_the_package_whole() {
-    for (script, arguments) in [
-        ("deb/postinst", ["configure", "0.1.0-1"]),
-        ("rpm/post", ["2", ""]),
+    for (script, arguments, by) in [
+        (
+            "deb/postinst",
+            ["configure", "0.1.0-1"],
+            "deb-systemd-invoke",
+        ),
+        ("rpm/post", ["2", ""], "systemctl"),
     ] {
         let (output, calls) = Machine::with(&["active", "refused"]).run(script, &arguments);
         assert!(output.status.success(), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("the old one serves on"), "{said}");
-        assert_eq!(calls.last().unwrap(), "systemctl reload baton.service");
+        // The config on disk may be what is wrong, as well as the version.
+        let told = "baton: the reload failed, and the old one serves on";
+        assert!(said.contains(told), "{said}");
+        let asked = format!("{by} reload baton.service");
+        assert_eq!(*calls.last().unwrap(), asked);
     }
 }
 
@@ -184,6 +194,26 @@ fn a_removal_stops_it_and_keeps_the_spool_until_the_purge() {
     );
     assert!(!machine.path("lib/baton").exists());
     assert!(!machine.path("lib/private/baton").exists());
+}
+
+/// dpkg has begun a removal, and then doesn't do it: it runs as before.
+#[test]
+fn a_removal_that_is_broken_off_starts_what_it_stopped() {
+    let machine = Machine::with(&["installed", "enabled"]);
+    let stopped = machine.calls("deb/prerm", &["remove"]);
+    let calls = machine.calls("deb/postinst", &["abort-remove"]);
+    let started = about(&calls, "deb-systemd-invoke");
+    assert_eq!(started.len(), 1, "{calls:?}");
+    let started = started[0]
+        .strip_prefix("deb-systemd-invoke start ")
+        .unwrap();
+    let stopped: Vec<&str> = stopped
+        .iter()
+        .map(|call| call.strip_prefix("deb-systemd-invoke stop ").unwrap())
+        .collect();
+    // In that order, too: the sockets before the service that takes them over.
+    assert_eq!(started.split(' ').collect::<Vec<_>>(), stopped);
+    assert_eq!(about(&calls, "reload baton"), [""; 0]);
 }
 
 #[test]

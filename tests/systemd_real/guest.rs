@@ -11,6 +11,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Above what anything in here takes, on a machine that is busy with other things too.
 pub const LIMIT: Duration = Duration::from_secs(40);
+/// Before a command of one who isn't root.
+pub const AS_DAEMON: [&str; 4] = ["setpriv", "--reuid=1", "--regid=1", "--clear-groups"];
 /// What the script ends with where it can't be done.
 const NOT_POSSIBLE: i32 = 77;
 

@@ -1,13 +1,14 @@
 //! What an operator does.
 
-use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use baton::drill::Target;
 
-use super::guest::{source, text, wait_for};
-use super::site::{LINE, PICKLE, Site};
+use super::guest::{AS_DAEMON, text, wait_for};
+use super::site::{LINE, PICKLE, Site, UNITS};
 
 #[test]
 fn the_first_connection_starts_the_service() {
@@ -161,58 +162,154 @@ fn a_reboot_keeps_the_backlog() {
     site.end_whole();
 }
 
-/// As `systemd/remote-admin` says it: an address of other machines, for who knows the token.
-#[test]
-fn remote_admin_takes_the_token() {
-    let Some(site) = Site::set_up() else {
-        return;
-    };
-    for unit in ["socket", "service"] {
-        let text = std::fs::read(source(&format!("systemd/remote-admin/{unit}.conf"))).unwrap();
-        let name = if unit == "socket" {
-            "baton-http"
-        } else {
-            "baton"
-        };
-        let path = format!("/etc/systemd/system/{name}.{unit}.d/remote-admin.conf");
-        site.guest.write(&path, text, 0o644);
-    }
-    let token = "0123456789abcdef";
-    site.guest.write("/etc/baton/token", token, 0o600);
-    site.configure("[admin]\ntoken_file = \"/run/credentials/baton.service/token\"");
-    site.guest.ok(&["systemctl", "daemon-reload"]);
-    site.guest
-        .ok(&["systemctl", "restart", "baton-http.socket"]);
-    site.start();
-    let ask = |header: &str| {
-        let mut socket = TcpStream::connect("[::1]:8081").unwrap();
-        let request = format!("GET /api/v1/status HTTP/1.0\r\nhost: localhost\r\n{header}\r\n");
-        socket.write_all(request.as_bytes()).unwrap();
-        std::io::read_to_string(socket).unwrap()
-    };
-    assert!(ask("").contains(" 401 "));
-    let answer = ask(&format!("authorization: Bearer {token}\r\n"));
-    assert!(answer.contains(" 200 "), "{answer}");
-    site.end_whole();
-}
-
-/// Status 78 is that of a config that is as wrong the next time.
+/// Status 78 is that of a config that is as wrong the next time: whoever waits at a socket, it isn't tried again.
 #[test]
 fn a_bad_config_is_not_tried_again_and_again() {
     let Some(mut site) = Site::set_up() else {
         return;
     };
     site.configure("[input]\nno_such_key = 1");
+    let sender = TcpStream::connect(LINE).unwrap();
+    let all_closed = || {
+        let mut all = UNITS[1..].iter();
+        all.all(|unit| site.guest.show(unit, "ActiveState") == "inactive")
+    };
+    wait_for("the end of it", || {
+        site.guest.show("baton", "ActiveState") == "failed" && all_closed()
+    });
+    assert!(TcpStream::connect(LINE).is_err());
+    drop(sender);
+    let tried = || {
+        let told = site
+            .guest
+            .ok(&["journalctl", "--output=cat", "--unit=baton"]);
+        told.matches("Starting baton.service").count()
+    };
+    assert_eq!(tried(), 1);
+    assert_eq!(site.guest.show("baton", "NRestarts"), "0");
     let start = site.guest.run(&["systemctl", "start", "baton"]);
     assert!(!start.status.success());
-    wait_for("the end of it", || {
-        site.guest.show("baton", "ActiveState") == "failed"
-    });
-    assert_eq!(site.guest.show("baton", "NRestarts"), "0");
+    assert_eq!(tried(), 2);
     let status = text(&site.guest.run(&["systemctl", "status", "baton"]));
     assert!(status.contains("no_such_key"), "{status}");
+    assert!(status.contains("sockets closed"), "{status}");
     site.configure("");
     site.start();
     site.send(100);
     site.end_whole();
+}
+
+/// Where a crash is followed by the next one, its sockets stay: somebody waits at them.
+#[test]
+fn crashes_close_no_socket() {
+    let Some(site) = Site::set_up() else {
+        return;
+    };
+    site.start();
+    let end = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // What they send is of no account: the connections are of those that a crash closes.
+        scope.spawn(|| {
+            while !end.load(Ordering::Relaxed) {
+                TcpStream::connect(LINE).unwrap();
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        for _ in 0..25 {
+            let main = site.guest.show("baton", "MainPID");
+            site.guest.ok(&["kill", "-KILL", &main]);
+            wait_for("another", || {
+                let now = site.guest.show("baton", "MainPID");
+                now != main && now != "0"
+            });
+        }
+        end.store(true, Ordering::Relaxed);
+    });
+    site.serving();
+    assert_eq!(
+        site.guest.show("baton-line.socket", "ActiveState"),
+        "active"
+    );
+}
+
+/// A config may have the control socket elsewhere.
+#[test]
+fn a_reload_finds_the_control_socket_that_the_config_names() {
+    let Some(site) = Site::set_up() else {
+        return;
+    };
+    let text = "[supervisor]\ncontrol = \"unix:/run/baton/own.sock\"\nprobation = \"100ms\"\n\
+                [[route]]\nkey = \"all\"\ndestinations = [\"127.0.0.1:1\"]\n";
+    site.guest.write("/etc/baton/baton.toml", text, 0o644);
+    site.start();
+    site.guest.ok(&["systemctl", "reload", "baton"]);
+    let status = site.guest.show("baton", "StatusText");
+    assert!(status.contains("generation 2"), "{status}");
+}
+
+/// The history has the name of who asked, not that of nobody.
+#[test]
+fn who_changes_something_over_a_unix_socket_is_known() {
+    let Some(site) = Site::set_up() else {
+        return;
+    };
+    let socket = "/run/baton-api.sock";
+    site.guest.write(
+        "/etc/systemd/system/baton-http.socket.d/unix.conf",
+        format!("[Socket]\nListenStream={socket}\nSocketMode=0666\n"),
+        0o644,
+    );
+    site.guest.ok(&["systemctl", "daemon-reload"]);
+    site.guest
+        .ok(&["systemctl", "restart", "baton-http.socket"]);
+    site.start();
+    let api = format!("unix:{socket}");
+    let ask = ["baton", "blocklist", "add", "--api", &api, "prefix x."];
+    site.guest.ok(&[&AS_DAEMON[..], &ask].concat());
+    let history = site.guest.ok(&["baton", "history"]);
+    assert!(history.contains("daemon (uid 1)"), "{history}");
+}
+
+/// A core of what crashes would be written while nobody serves, with all queues in it.
+#[test]
+fn no_process_of_it_leaves_a_core() {
+    let Some(site) = Site::set_up() else {
+        return;
+    };
+    site.start();
+    let worker = site.serving().worker_pid().unwrap().to_string();
+    for pid in [site.guest.show("baton", "MainPID"), worker] {
+        let read = |name| std::fs::read_to_string(site.guest.path(&format!("/proc/{pid}/{name}")));
+        let limits = read("limits").unwrap();
+        let cores = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let cores: Vec<&str> = cores.unwrap().split_whitespace().collect();
+        assert_eq!(cores[4..6], ["0", "0"]);
+        // core(5): private memory of no file, and headers.
+        assert_eq!(read("coredump_filter").unwrap().trim(), "00000011");
+    }
+}
+
+/// Datagrams wait in a buffer of their own size, while the kernel fits those of connections to their senders.
+#[test]
+fn the_large_buffer_is_that_of_datagrams_alone() {
+    let Some(site) = Site::set_up() else {
+        return;
+    };
+    site.start();
+    let sender = TcpStream::connect(LINE).unwrap();
+    let buffer = |of: &[&str]| -> u64 {
+        let told = site
+            .guest
+            .ok(&[&["ss", "-nmH"], of, &["sport = :2003"]].concat());
+        let (_, from) = told.split_once(",rb").unwrap_or_else(|| panic!("{told}"));
+        let digits = from.split(',').next().unwrap();
+        digits.parse().unwrap()
+    };
+    // Twice what was asked for: socket(7).
+    assert_eq!(buffer(&["-u", "-l"]), 16 << 20);
+    assert!(buffer(&["-t", "-l"]) < 16 << 20);
+    assert!(buffer(&["-t"]) < 16 << 20);
+    drop(sender);
 }

@@ -18,9 +18,10 @@ pub const LINE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 /// Where baton-pickle.socket listens.
 pub const PICKLE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2004);
 /// The units, all of them installed.
-pub const UNITS: [&str; 5] = [
+pub const UNITS: [&str; 6] = [
     "baton.service",
     "baton-line.socket",
+    "baton-line-udp.socket",
     "baton-pickle.socket",
     "baton-telnet.socket",
     "baton-http.socket",
@@ -45,6 +46,17 @@ impl Site {
 
     /// The same, with more in the service's unit.
     pub fn with(drop_in: &str) -> Option<Site> {
+        let site = Site::installed(drop_in)?;
+        site.guest.ok(&["systemctl", "enable", "baton.service"]);
+        site.guest.ok(&["systemctl", "start", "sockets.target"]);
+        for unit in &UNITS[1..] {
+            site.guest.ok(&["systemctl", "start", unit]);
+        }
+        Some(site)
+    }
+
+    /// Installs Baton, and enables and starts nothing, as the packages do.
+    pub fn installed(drop_in: &str) -> Option<Site> {
         let site = Site::bare()?;
         for unit in UNITS {
             let text = std::fs::read(source("systemd").join(unit)).unwrap();
@@ -58,11 +70,6 @@ impl Site {
         site.install(b"");
         site.configure("");
         site.guest.ok(&["systemctl", "daemon-reload"]);
-        site.guest.ok(&["systemctl", "enable", "baton.service"]);
-        site.guest.ok(&["systemctl", "start", "sockets.target"]);
-        for unit in &UNITS[1..] {
-            site.guest.ok(&["systemctl", "start", unit]);
-        }
         Some(site)
     }
 
