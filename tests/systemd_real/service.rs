@@ -180,6 +180,8 @@ fn a_bad_config_is_not_tried_again_and_again() {
     assert!(TcpStream::connect(LINE).is_err());
     drop(sender);
     let tried = || {
+        // What was said before may still be on its way.
+        site.guest.ok(&["journalctl", "--sync"]);
         let told = site
             .guest
             .ok(&["journalctl", "--output=cat", "--unit=baton"]);
