@@ -7,7 +7,8 @@ mod amend;
 mod assemble;
 mod charts;
 mod conversation;
-mod fault;
+pub(crate) mod fault;
+mod loading;
 mod losses;
 mod offered;
 mod own_metrics;
@@ -34,6 +35,7 @@ use crate::handover::{FromSupervisor, FromWorker, Link, Origin, PROTOCOL};
 use crate::ledger::Ledger;
 use crate::state::StoreError;
 use crate::{logging, profile, sys};
+use loading::Loading;
 
 /// The exit status of a worker whose supervisor has gone (EX_TEMPFAIL, sysexits.h).
 const ORPHANED: i32 = 75;
@@ -108,9 +110,11 @@ struct Begun {
     /// What tells whether the supervisor's holdings outlive it.
     token: Option<OwnedFd>,
     access: Access,
+    loading: Loading,
 }
 
 fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
+    let began = Instant::now();
     fault::point("before-hello");
     link.send(
         &FromWorker::Hello {
@@ -184,6 +188,8 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
     for warning in &config.warnings {
         tracing::warn!("{}", warning.in_file(&config.path));
     }
+    let mut loading = Loading::since(began, link, config.supervisor.ready_timeout);
+    loading.has("compiled the config");
     let kept = kept(&config, origin)?;
     let access = match Access::read(&config.admin) {
         Ok(access) => access,
@@ -198,6 +204,7 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         }
     };
     fault::point("after-config");
+    loading.has("read what was changed at run time");
     let ledger = Arc::new(Ledger::open(ledger.as_fd())?);
     Ok(Begun {
         link: link.clone(),
@@ -209,6 +216,7 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         sessions,
         token,
         access,
+        loading,
     })
 }
 
