@@ -56,9 +56,10 @@ pub fn run(version: &str) -> i32 {
     sys::set_process_name(c"baton-worker");
     sys::raise_open_files();
     // A thread that panicked may have left anything behind; a fresh process has not.
-    let report = std::panic::take_hook();
+    logging::tell_panics();
+    let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
+        tell(panic);
         #[expect(
             clippy::disallowed_methods,
             reason = "a crash, which the supervisor answers with a new worker"
@@ -272,7 +273,7 @@ fn refuse(link: &Link, reason: &str, status: i32) -> i32 {
         status,
     };
     if link.send(&refused, &[]).is_err() {
-        eprintln!("baton worker: {reason}");
+        logging::last_words(reason);
     }
     status
 }
