@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::admin::access::Access;
-use crate::config::{Config, LogFormat, LogLevel};
+use crate::config::{Config, LogFormat, LogLevel, Weight};
 use crate::handover::{FromSupervisor, FromWorker, Link, Origin, PROTOCOL};
 use crate::ledger::Ledger;
 use crate::state::StoreError;
@@ -187,7 +187,13 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         tracing::error!(%error, file, "there will be no profile");
     }
     for warning in &config.warnings {
-        tracing::warn!("{}", warning.in_file(&config.path));
+        let said = warning.in_file(&config.path);
+        match warning.weight {
+            Weight::Problem => tracing::warn!("{said}"),
+            Weight::Note => tracing::info!("{said}"),
+            // Once it is known what is passed.
+            Weight::UnlessPassed => {}
+        }
     }
     let mut loading = Loading::since(began, link, config.supervisor.ready_timeout);
     loading.has("compiled the config");

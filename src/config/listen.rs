@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::problem::Weight;
 use super::read::{Report, Section, Value};
 use super::{compile, keys};
 
@@ -244,7 +245,7 @@ pub(super) fn compile(report: &mut Report, root: &Section, folder: &Path) -> Vec
         let at = listen.is_present().then_some(listen.at);
         let message =
             "nothing to listen on for metrics, but for sockets that systemd passes".to_owned();
-        report.warn(at, "listen", message);
+        report.warn_with(Weight::UnlessPassed, at, "listen", message);
     }
     placed
 }

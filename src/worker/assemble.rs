@@ -174,6 +174,11 @@ pub(super) fn assemble(
         .map(|(item, socket)| listener(&ledger, item, socket).map(Arc::new))
         .collect::<io::Result<Vec<_>>>()?;
     admitted(&config, &listeners)?;
+    if !listeners.iter().any(|listener| listener.takes_metrics()) {
+        tracing::warn!(
+            "nothing to listen on for metrics: [listen] names nothing, and systemd passes nothing"
+        );
+    }
     let standing = Standing::new(&config, &destinations);
     let relay = Arc::new(Relay {
         generation,
