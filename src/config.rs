@@ -21,9 +21,9 @@ mod state;
 
 pub use admin::Admin;
 pub use keys::keys;
-pub use listen::{BadListenAddress, ListenAddress, Listener, ListenerKind, ONLY_PASSED};
+pub use listen::{BadListenAddress, ListenAddress, Listener, ListenerKind};
 pub use print::print;
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, Weight};
 pub use rule::{Rule, RuleKind};
 
 use std::fmt;

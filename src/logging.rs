@@ -7,7 +7,9 @@
 
 mod repeats;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Registry;
@@ -16,6 +18,9 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub use repeats::tell_repeats;
+
+/// Whether the log has a place to go to.
+static IS_UP: AtomicBool = AtomicBool::new(false);
 
 /// Sets where logs go and the least severe that do. The first call in a process decides.
 ///
@@ -45,6 +50,38 @@ pub fn init(level: &str, format: &str) {
     };
     // Somebody was first: then logs go where they said.
     let _already_set = result;
+    IS_UP.store(true, Ordering::Relaxed);
+}
+
+/// Says why a process ends: as an error, for somebody should look, whether there is a log yet or only standard error.
+pub fn last_words(words: &str) {
+    if IS_UP.load(Ordering::Relaxed) {
+        tracing::error!("{words}");
+    } else if is_journal() {
+        // A line has the level that it begins with (sd-daemon(3)), else it is taken for information.
+        words.lines().for_each(|line| eprintln!("<3>baton: {line}"));
+    } else {
+        eprintln!("baton: {words}");
+    }
+}
+
+/// From here on a panic is an error in the log, in place of some lines on standard error.
+pub fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let place = panic.location().map(ToString::to_string);
+        let trace = Backtrace::capture();
+        let trace = match trace.status() {
+            BacktraceStatus::Captured => format!("\n{trace}"),
+            _ => String::new(),
+        };
+        last_words(&format!(
+            "panicked at {}, in thread {}: {}{trace}",
+            place.as_deref().unwrap_or("an unknown place"),
+            thread.name().unwrap_or("without a name"),
+            panic.payload_as_str().unwrap_or("without words"),
+        ));
+    }));
 }
 
 /// The journal, if there is one. Fields are called `BATON_DESTINATION` and so on.

@@ -74,6 +74,8 @@ pub struct Health {
     pub file: u64,
     /// Bytes of it that are free.
     pub free: u64,
+    /// How much of it may be in use: `max_size`, without the log's share.
+    pub limit: u64,
     /// The length of its write-ahead log.
     pub wal: u64,
     /// A reader keeps that from being emptied.
@@ -146,6 +148,7 @@ impl Spool {
             errands: Mutex::default(),
             health: Mutex::new(Health {
                 path: plan.settings.path.clone(),
+                limit: plan.max_size.saturating_sub(tend::log_share(plan.max_size)),
                 ..Health::default()
             }),
             table: OnceLock::new(),

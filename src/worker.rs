@@ -7,7 +7,8 @@ mod amend;
 mod assemble;
 mod charts;
 mod conversation;
-mod fault;
+pub(crate) mod fault;
+mod loading;
 mod losses;
 mod offered;
 mod own_metrics;
@@ -29,11 +30,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::admin::access::Access;
-use crate::config::{Config, LogFormat, LogLevel, ONLY_PASSED};
+use crate::config::{Config, LogFormat, LogLevel, Weight};
 use crate::handover::{FromSupervisor, FromWorker, Link, Origin, PROTOCOL};
 use crate::ledger::Ledger;
 use crate::state::StoreError;
 use crate::{logging, profile, sys};
+use loading::Loading;
 
 /// The exit status of a worker whose supervisor has gone (EX_TEMPFAIL, sysexits.h).
 const ORPHANED: i32 = 75;
@@ -54,9 +56,10 @@ pub fn run(version: &str) -> i32 {
     sys::set_process_name(c"baton-worker");
     sys::raise_open_files();
     // A thread that panicked may have left anything behind; a fresh process has not.
-    let report = std::panic::take_hook();
+    logging::tell_panics();
+    let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
+        tell(panic);
         #[expect(
             clippy::disallowed_methods,
             reason = "a crash, which the supervisor answers with a new worker"
@@ -108,9 +111,11 @@ struct Begun {
     /// What tells whether the supervisor's holdings outlive it.
     token: Option<OwnedFd>,
     access: Access,
+    loading: Loading,
 }
 
 fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
+    let began = Instant::now();
     fault::point("before-hello");
     link.send(
         &FromWorker::Hello {
@@ -181,11 +186,17 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
     {
         tracing::error!(%error, file, "there will be no profile");
     }
-    let own = config.warnings.iter();
-    // What systemd passes comes later.
-    for warning in own.filter(|warning| warning.message != ONLY_PASSED) {
-        tracing::warn!("{}", warning.in_file(&config.path));
+    for warning in &config.warnings {
+        let said = warning.in_file(&config.path);
+        match warning.weight {
+            Weight::Problem => tracing::warn!("{said}"),
+            Weight::Note => tracing::info!("{said}"),
+            // Once it is known what is passed.
+            Weight::UnlessPassed => {}
+        }
     }
+    let mut loading = Loading::since(began, link, config.supervisor.ready_timeout);
+    loading.has("compiled the config");
     let kept = kept(&config, origin)?;
     let access = match Access::read(&config.admin) {
         Ok(access) => access,
@@ -200,6 +211,7 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         }
     };
     fault::point("after-config");
+    loading.has("read what was changed at run time");
     let ledger = Arc::new(Ledger::open(ledger.as_fd())?);
     Ok(Begun {
         link: link.clone(),
@@ -211,6 +223,7 @@ fn begin(link: &Arc<Link>, version: &str) -> Result<Begun, Refusal> {
         sessions,
         token,
         access,
+        loading,
     })
 }
 
@@ -266,7 +279,7 @@ fn refuse(link: &Link, reason: &str, status: i32) -> i32 {
         status,
     };
     if link.send(&refused, &[]).is_err() {
-        eprintln!("baton worker: {reason}");
+        logging::last_words(reason);
     }
     status
 }

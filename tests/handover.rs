@@ -11,6 +11,8 @@ mod destinations;
 mod http;
 #[path = "handover/listeners.rs"]
 mod listeners;
+#[path = "handover/loading.rs"]
+mod loading;
 #[path = "handover/partials.rs"]
 mod partials;
 #[path = "handover/refusals.rs"]

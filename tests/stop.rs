@@ -3,6 +3,8 @@
 #[path = "handover/trial.rs"]
 mod trial;
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use baton::drill::Status;
@@ -101,6 +103,28 @@ fn what_nothing_can_keep_is_counted_and_logged() {
         "{log}"
     );
     no_process_left(trial.instance.folder());
+}
+
+/// No scrape sees it any more.
+#[test]
+fn what_is_left_unread_is_a_warning() {
+    let mut trial = Trial::with(|config| {
+        config.stop_timeout = "1s";
+        config.destinations[0].push_str(" full=block queue=1MiB");
+    });
+    trial.sink.hang().unwrap();
+    // More than anybody takes: until all is full from here to there.
+    let mut client = TcpStream::connect(trial.tcp).unwrap();
+    client
+        .set_write_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    let lines = "some.name 1 1000000000\n".repeat(1000);
+    while client.write_all(lines.as_bytes()).is_ok() {}
+    trial.instance.signal(Signal::SIGTERM).unwrap();
+    trial.instance.wait_ended(LIMIT).unwrap();
+    let log = trial.instance.log();
+    let told = "WARN clients were cut: bytes of theirs are left unread bytes=";
+    assert_eq!(log.matches(told).count(), 1, "{log}");
 }
 
 #[test]

@@ -178,6 +178,8 @@ fn notified() -> (Trial, Manager) {
 #[test]
 fn the_service_manager_is_told_of_every_state() {
     let (mut trial, mut manager) = notified();
+    // Who starts has so long for the next word: ready_timeout, and two seconds for the end.
+    manager.hears(&["EXTEND_TIMEOUT_USEC=12000000"]);
     let ready = manager.hears(&["READY=1", "STATUS="]);
     assert!(ready.contains("generation 1"), "{ready}");
     manager.hears(&["WATCHDOG=1"]);
@@ -219,6 +221,8 @@ fn the_service_manager_is_told_of_every_state() {
 
     trial.instance.signal(Signal::SIGTERM).unwrap();
     manager.hears(&["STOPPING=1"]);
+    // stop_timeout, and what a worker may take beyond it.
+    manager.hears(&["EXTEND_TIMEOUT_USEC=15000000"]);
     assert_eq!(trial.instance.wait_ended(LIMIT).unwrap().code(), Some(0));
     trial::no_process_left(trial.instance.folder());
 }

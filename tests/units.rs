@@ -16,14 +16,6 @@ const UNITS: [&str; 6] = [
     "baton-http.socket",
 ];
 
-/// How long beyond `stop_timeout` a worker may take before the supervisor kills it.
-const GRACE: Duration = Duration::from_secs(3);
-/// How often a worker that says that it still keeps lines gets that.
-const GRACES: u32 = 1 + 5;
-
-/// How often a worker's progress extends `ready_timeout`.
-const EXTENSIONS: u32 = 5;
-
 fn unit(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("systemd")
@@ -58,14 +50,13 @@ fn defaults() -> Settings {
 
 #[test]
 fn systemd_waits_longer_for_a_stop_than_baton_does() {
-    let longest = defaults().times.stop + GRACE * GRACES;
+    let longest = defaults().longest_stop();
     assert!(time(&unit("baton.service"), "TimeoutStopSec") > longest);
 }
 
 #[test]
 fn systemd_waits_longer_for_a_start_or_reload_than_baton_does() {
-    let times = defaults().times;
-    let longest = times.ready * EXTENSIONS + times.probation;
+    let longest = defaults().longest_reload();
     assert!(time(&unit("baton.service"), "TimeoutStartSec") > longest);
 }
 

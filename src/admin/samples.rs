@@ -50,6 +50,7 @@ fn of_state(all: &mut Vec<Metric>, state: &StateView) {
         Metric::new(&STATE_OK, state.ok),
         Metric::new(&STATE_FILE_BYTES, state.file_bytes),
         Metric::new(&STATE_FREE_BYTES, state.free_bytes),
+        Metric::new(&STATE_LIMIT, state.limit_bytes),
         Metric::new(&STATE_WAL_BYTES, state.wal_bytes),
     ]);
     // No route leads to them.
@@ -138,6 +139,12 @@ fn of_destination(all: &mut Vec<Metric>, destination: &DestinationView) {
     ];
     all.extend(counts.map(|(family, count)| metric(family, count.into())));
     all.push(metric(&OLDEST_AGE, destination.oldest_age_s.into()));
+    all.push(metric(
+        &DROPS_WHEN_FULL,
+        (destination.full == "drop").into(),
+    ));
+    let limit = destination.spool_limit_bytes;
+    all.extend(limit.map(|bytes| metric(&SPOOL_LIMIT, bytes.into())));
     all.push(metric(&UP, (destination.state == "up").into()));
     for (reason, lines) in &destination.dropped {
         all.push(metric(&DROPPED, (*lines).into()).with("reason", reason));

@@ -83,6 +83,8 @@ pub struct StateView {
     pub file_bytes: u64,
     /// Bytes of it that are free.
     pub free_bytes: u64,
+    /// How much of it may be in use.
+    pub limit_bytes: u64,
     /// The length of its write-ahead log.
     pub wal_bytes: u64,
     /// A reader's open transaction keeps that from being emptied.
@@ -256,6 +258,8 @@ pub struct DestinationView {
     pub queued_bytes: u64,
     /// The size of the queue.
     pub queue_bytes: u64,
+    /// What its spool may have, if it has one.
+    pub spool_limit_bytes: Option<u64>,
     /// Lines written for the first time.
     pub sent: u64,
     /// Lines written again after a lost connection.

@@ -292,14 +292,8 @@ fn edited(
     destination: &Destination,
     options: &[(String, Option<String>)],
 ) -> Result<String, Refused> {
-    let bad = |message: String| {
-        Refused::Bad(vec![Problem {
-            line: None,
-            column: None,
-            key: "route.destinations".to_owned(),
-            message,
-        }])
-    };
+    let bad =
+        |message: String| Refused::Bad(vec![Problem::without_line("route.destinations", message)]);
     let words = split(&destination.to_string()).map_err(bad)?;
     let (mut address, mut kept) = (String::new(), Vec::new());
     for word in words {

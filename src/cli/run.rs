@@ -8,6 +8,7 @@ use super::check::BAD_CONFIG;
 use super::{VERSION, absolute, exit_code};
 use crate::logging;
 use crate::supervisor::{self, Settings, Start};
+use crate::worker::fault;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -21,10 +22,21 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    logging::tell_panics();
+    match begin(args) {
+        Ok(status) => Ok(status),
+        Err(error) => {
+            logging::last_words(&format!("{error:#}"));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn begin(args: &Args) -> anyhow::Result<ExitCode> {
     let config = absolute(&args.config);
     // What is wrong with it the worker says; but a folder's control socket may be that of another config.
     if let Err(error) = std::fs::File::open(&config) {
-        eprintln!("baton: cannot read {}: {error}", args.config.display());
+        logging::last_words(&format!("cannot read {}: {error}", args.config.display()));
         return Ok(exit_code(BAD_CONFIG));
     }
     let settings = Settings::read(&config);
@@ -34,9 +46,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         config,
         profile: args.cpuprofile.as_deref().map(absolute),
         version: VERSION.to_owned(),
-        after_each_turn: logging::tell_repeats,
+        after_each_turn,
     };
     Ok(exit_code(supervisor::run(start, settings)?))
+}
+
+fn after_each_turn() {
+    logging::tell_repeats();
+    fault::point("supervisor-turn");
 }
 
 /// The path by which this program was started: what it leads to at a reload is what is started

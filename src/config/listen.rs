@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::problem::Weight;
 use super::read::{Report, Section, Value};
 use super::{compile, keys};
 
@@ -193,10 +194,6 @@ impl fmt::Display for ListenerKind {
     }
 }
 
-/// What a config is warned of that leaves its listeners to systemd. Whoever knows what was passed knows whether it counts.
-pub const ONLY_PASSED: &str =
-    "nothing to listen on for metrics, but for sockets that systemd passes";
-
 /// A listener, and where the file asks for it.
 pub(super) struct Placed {
     pub(super) listener: Listener,
@@ -246,7 +243,9 @@ pub(super) fn compile(report: &mut Report, root: &Section, folder: &Path) -> Vec
         .any(|placed| placed.listener.kind.takes_metrics());
     if !has_input {
         let at = listen.is_present().then_some(listen.at);
-        report.warn(at, "listen", ONLY_PASSED.to_owned());
+        let message =
+            "nothing to listen on for metrics, but for sockets that systemd passes".to_owned();
+        report.warn_with(Weight::UnlessPassed, at, "listen", message);
     }
     placed
 }

@@ -15,6 +15,19 @@ pub struct Problem {
     pub key: String,
     /// What was expected, and what was found; one line.
     pub message: String,
+    /// Who should look.
+    pub weight: Weight,
+}
+
+/// How much a problem matters to who runs the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// The config can't be run, or is most likely not meant.
+    Problem,
+    /// A key does nothing, and nothing is missing.
+    Note,
+    /// A problem, unless systemd passes sockets.
+    UnlessPassed,
 }
 
 /// Every problem of a config, in the order of its lines.
@@ -34,6 +47,7 @@ impl Problem {
             column: None,
             key: key.to_owned(),
             message,
+            weight: Weight::Problem,
         }
     }
 
@@ -87,6 +101,7 @@ mod tests {
             column: line,
             key: key.to_owned(),
             message: message.to_owned(),
+            weight: Weight::Problem,
         };
         let list = vec![
             problem(Some(12), "log.level", "expected info"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue, Error};
 
 use super::keys::keys;
-use super::problem::{NOT_TOML, Problem};
+use super::problem::{NOT_TOML, Problem, Weight};
 use crate::spec::{
     OPTIONS, duration_within, nearest, one_line, one_of, parse_duration, size_within,
 };
@@ -76,10 +76,26 @@ impl<'s> Report<'s> {
     }
 
     pub(super) fn warn(&mut self, at: Option<usize>, key: &str, message: String) {
-        let warning = match at {
+        self.warn_with(Weight::Problem, at, key, message);
+    }
+
+    /// Says that a key does nothing, and nothing is missing.
+    pub(super) fn note(&mut self, at: usize, key: &str, message: String) {
+        self.warn_with(Weight::Note, Some(at), key, message);
+    }
+
+    pub(super) fn warn_with(
+        &mut self,
+        weight: Weight,
+        at: Option<usize>,
+        key: &str,
+        message: String,
+    ) {
+        let mut warning = match at {
             Some(at) => self.place(at, key, message),
             None => Problem::without_line(key, message),
         };
+        warning.weight = weight;
         self.warnings.push(warning);
     }
 
@@ -94,6 +110,7 @@ impl<'s> Report<'s> {
             column: Some(before.chars().count() + 1),
             key: key.to_owned(),
             message: one_line(&message),
+            weight: Weight::Problem,
         }
     }
 }

@@ -1,4 +1,6 @@
-//! The same line at most once a second, with a count of how often it would have come.
+//! The same line at most once a second, with a count of how often it would have come; and from one place in the program not
+//! many more lines than [`FROM_ONE_PLACE`], for a thousand clients may err in a thousand ways, and journald drops whose lines
+//! are too many, errors among them (RateLimitBurst= in journald.conf(5)).
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -17,11 +19,13 @@ use tracing::{Event, Level};
 const PACE: Duration = Duration::from_secs(1);
 /// So many different lines are told apart at one time; of those beyond, all from one place in the program are the same.
 const MOST: usize = 1024;
+/// The same for lines from one place in the program, but for those that only who looks for something logs.
+const FROM_ONE_PLACE: usize = 20;
 /// How much of a line is kept, for when it has been repeated.
 const KEPT: usize = 512;
 
-/// What tells of repeats is never held back.
-const OWN: &str = "baton::logging::repeats";
+/// What tells of repeats is never held back, nor are a process's last words, which are said wherever it was.
+const OWN: &str = "baton::logging";
 
 static HEARD: LazyLock<Mutex<Repeats>> = LazyLock::new(Mutex::default);
 /// Whether a line is held back: who only looks needs no lock.
@@ -29,7 +33,7 @@ static HOLDS: AtomicBool = AtomicBool::new(false);
 
 /// Whether it is to be logged now. If not, it is counted.
 pub(super) fn is_news(event: &Event<'_>) -> bool {
-    if event.metadata().target() == OWN {
+    if event.metadata().target().starts_with(OWN) {
         return true;
     }
     let mut text = Text::default();
@@ -66,60 +70,95 @@ pub fn tell_repeats() {
 struct Repeated {
     level: Level,
     times: u64,
-    line: String,
+    line: Line,
 }
 
 impl Repeated {
     fn tell(&self) {
         let Repeated { times, line, .. } = self;
+        let Line {
+            text,
+            destination,
+            listener,
+        } = line;
+        let (destination, listener) = (destination.as_deref(), listener.as_deref());
         // The level of an event is a constant.
+        macro_rules! tell {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: OWN, destination, listener, repeated = times, "{times} times more: {text}"
+                )
+            };
+        }
         match self.level {
-            Level::ERROR => {
-                tracing::error!(target: OWN, repeated = times, "{times} times more: {line}")
-            }
-            Level::WARN => {
-                tracing::warn!(target: OWN, repeated = times, "{times} times more: {line}")
-            }
-            Level::INFO => {
-                tracing::info!(target: OWN, repeated = times, "{times} times more: {line}")
-            }
-            Level::DEBUG => {
-                tracing::debug!(target: OWN, repeated = times, "{times} times more: {line}")
-            }
-            Level::TRACE => {
-                tracing::trace!(target: OWN, repeated = times, "{times} times more: {line}")
-            }
+            Level::ERROR => tell!(error),
+            Level::WARN => tell!(warn),
+            Level::INFO => tell!(info),
+            Level::DEBUG => tell!(debug),
+            Level::TRACE => tell!(trace),
         }
     }
 }
 
-/// A line as text: the message, then its fields.
+/// A line as text: the message, then its fields, but for those by which people ask the journal.
 #[derive(Debug, Default, Hash)]
 struct Text {
     message: String,
     fields: String,
+    destination: Option<String>,
+    listener: Option<String>,
+}
+
+/// What is kept of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    text: String,
+    destination: Option<String>,
+    listener: Option<String>,
 }
 
 impl Text {
-    fn into_line(self, has_fields: bool) -> String {
-        let mut line = self.message;
-        line += match has_fields {
-            true => &self.fields,
-            false => " (with other fields each)",
-        };
-        let end = line.floor_char_boundary(KEPT);
-        line.truncate(end);
-        line
+    fn into_line(self) -> Line {
+        Line {
+            text: cut(self.message + &self.fields),
+            destination: self.destination.map(cut),
+            listener: self.listener.map(cut),
+        }
     }
+
+    /// One that stands for others from the same place.
+    fn into_line_of_many(self) -> Line {
+        Line {
+            text: cut(self.message) + " (each with other words or fields)",
+            destination: None,
+            listener: None,
+        }
+    }
+}
+
+fn cut(mut text: String) -> String {
+    let end = text.floor_char_boundary(KEPT);
+    text.truncate(end);
+    text
 }
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let written = match field.name() {
             "message" => write!(self.message, "{value:?}"),
+            "destination" => write!(self.destination.get_or_insert_default(), "{value:?}"),
+            "listener" => write!(self.listener.get_or_insert_default(), "{value:?}"),
             name => write!(self.fields, " {name}={value:?}"),
         };
         written.expect("writing to memory does not fail");
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "destination" => self.destination = Some(value.to_owned()),
+            "listener" => self.listener = Some(value.to_owned()),
+            _ => self.record_debug(field, &value),
+        }
     }
 }
 
@@ -127,7 +166,7 @@ impl Visit for Text {
 struct Heard {
     level: Level,
     since: Instant,
-    line: String,
+    line: Line,
     /// How often it came and was not logged.
     held: u64,
 }
@@ -138,6 +177,8 @@ struct Repeats {
     /// By the place in the program, and a hash of the line; without it, all others from there. So there are no more than
     /// [`MOST`], and as many as there are places.
     lines: HashMap<(Identifier, Option<u64>), Heard>,
+    /// How many of them are from each place.
+    places: HashMap<Identifier, usize>,
     hasher: RandomState,
     /// When the first of them is a second old.
     first_due: Option<Instant>,
@@ -146,20 +187,30 @@ struct Repeats {
 impl Repeats {
     fn is_news(&mut self, place: Identifier, level: Level, text: Text, now: Instant) -> bool {
         let mut key = (place, Some(self.hasher.hash_one(&text)));
-        if self.lines.len() >= MOST && !self.lines.contains_key(&key) {
+        let most = match level {
+            Level::DEBUG | Level::TRACE => MOST,
+            _ => FROM_ONE_PLACE,
+        };
+        let from_there = self.places.get(&key.0).copied().unwrap_or_default();
+        let is_full = self.lines.len() >= MOST || from_there >= most;
+        if is_full && !self.lines.contains_key(&key) {
             key.1 = None;
         }
         if let Some(heard) = self.lines.get_mut(&key) {
             heard.held += 1;
             return false;
         }
-        let line = text.into_line(key.1.is_some());
+        let line = match key.1 {
+            Some(_) => text.into_line(),
+            None => text.into_line_of_many(),
+        };
         let heard = Heard {
             level,
             since: now,
             line,
             held: 0,
         };
+        *self.places.entry(key.0.clone()).or_default() += 1;
         self.lines.insert(key, heard);
         self.first_due.get_or_insert(now + PACE);
         true
@@ -171,7 +222,8 @@ impl Repeats {
         if self.first_due.is_none_or(|first| now < first) {
             return due;
         }
-        self.lines.retain(|_, heard| {
+        let places = &mut self.places;
+        self.lines.retain(|(place, _), heard| {
             if now < heard.since + PACE {
                 return true;
             }
@@ -183,9 +235,12 @@ impl Repeats {
                     line: heard.line.clone(),
                 });
                 heard.since = now;
+            } else if let Some(from_there) = places.get_mut(place) {
+                *from_there -= 1;
             }
             times > 0
         });
+        self.places.retain(|_, from_there| *from_there > 0);
         let oldest = self.lines.values().map(|heard| heard.since).min();
         self.first_due = oldest.map(|since| since + PACE);
         due
@@ -204,6 +259,7 @@ mod tests {
         Text {
             message: "down".to_owned(),
             fields: format!(" destination={line}"),
+            ..Text::default()
         }
     }
 
@@ -238,29 +294,67 @@ mod tests {
         let later = begin + Duration::from_secs(4);
         let told = repeats.due(later);
         assert_eq!((told.len(), told[0].times), (1, 1000));
-        assert_eq!(told[0].line, "down destination=a");
+        assert_eq!(told[0].line.text, "down destination=a");
         assert_eq!(repeats.due(later + PACE), []);
         assert!(repeats.lines.is_empty());
         assert!(repeats.is_news(place, Level::WARN, text("a"), later + PACE));
     }
 
-    #[test]
-    fn ever_other_lines_are_bounded_too() {
+    /// Says this many different lines at one moment; returns how many are news, and what is told of the others.
+    fn say(number: usize, level: Level) -> (usize, Vec<Repeated>) {
         let (mut repeats, now) = (Repeats::default(), Instant::now());
         let place = place();
-        let mut news = 0;
-        for number in 0..10 * MOST {
-            let line = text(&"x".repeat(KEPT + number));
-            if repeats.is_news(place.clone(), Level::INFO, line, now) {
-                news += 1;
-            }
-        }
-        assert_eq!(news, MOST + 1);
-        assert_eq!(repeats.lines.len(), MOST + 1);
-        assert!(repeats.lines.values().all(|heard| heard.line.len() <= KEPT));
+        let lines = (0..number).map(|number| text(&"x".repeat(KEPT + number)));
+        let news = lines.map(|line| repeats.is_news(place.clone(), level, line, now));
+        let news = news.filter(|is_news| *is_news).count();
+        assert_eq!(repeats.lines.len(), news);
+        let kept = repeats.lines.values().map(|heard| heard.line.text.len());
+        assert!(kept.max().unwrap() <= KEPT);
         let told = repeats.due(now + PACE);
-        assert_eq!(told.len(), 1);
-        assert_eq!(told[0].times as usize, 9 * MOST - 1);
-        assert_eq!(told[0].line, "down (with other fields each)");
+        // Nothing is counted twice, or for ever.
+        assert_eq!(repeats.due(now + 2 * PACE), []);
+        assert!(repeats.lines.is_empty() && repeats.places.is_empty());
+        (news, told)
+    }
+
+    #[test]
+    fn ever_other_lines_from_one_place_are_bounded_too() {
+        for (level, most) in [
+            (Level::ERROR, FROM_ONE_PLACE),
+            (Level::INFO, FROM_ONE_PLACE),
+            (Level::DEBUG, MOST),
+        ] {
+            let (news, told) = say(10 * MOST, level);
+            assert_eq!(news, most + 1);
+            assert_eq!(told.len(), 1);
+            assert_eq!(told[0].times as usize, 10 * MOST - most - 1);
+            assert_eq!(told[0].line.text, "down (each with other words or fields)");
+        }
+        assert_eq!(say(FROM_ONE_PLACE, Level::INFO), (FROM_ONE_PLACE, vec![]));
+    }
+
+    /// A place that is too loud leaves others their say.
+    #[test]
+    fn places_are_counted_apart() {
+        let (mut repeats, now) = (Repeats::default(), Instant::now());
+        let loud = place();
+        for number in 0..10 * FROM_ONE_PLACE {
+            repeats.is_news(loud.clone(), Level::INFO, text(&number.to_string()), now);
+        }
+        let event = tracing::callsite! {
+            name: "elsewhere",
+            kind: tracing::metadata::Kind::EVENT,
+            fields: a,
+        };
+        let other = tracing::callsite::Callsite::metadata(event).callsite();
+        assert!(repeats.is_news(other, Level::ERROR, text("a"), now));
+        // A second later it may say as many again.
+        let later = now + PACE;
+        assert_eq!(repeats.due(later).len(), 1);
+        let again = (0..10 * FROM_ONE_PLACE).map(|number| {
+            repeats.is_news(loud.clone(), Level::INFO, text(&number.to_string()), later)
+        });
+        let again = again.filter(|is_news| *is_news).count();
+        assert_eq!(again, FROM_ONE_PLACE - 1);
     }
 }

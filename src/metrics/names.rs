@@ -115,10 +115,14 @@ families! {
         "Rows that the database has of a destination, those included whose lines are in the queue.";
     Gauge SPOOL_BYTES "baton_spool_bytes" Some("destinations.{destination}.spool_bytes"),
         "Bytes of lines that the database has of a destination, those included that are in the queue.";
+    Gauge SPOOL_LIMIT "baton_spool_limit_bytes" Some("destinations.{destination}.spool_limit_bytes"),
+        "Bytes of lines that spool_max lets the database have of a destination; absent unless it spools.";
     Gauge QUEUED_BYTES "baton_destination_queued_bytes" Some("destinations.{destination}.queued_bytes"),
         "Bytes in the queue.";
     Gauge QUEUE_BYTES "baton_destination_queue_bytes" Some("destinations.{destination}.queue_bytes"),
         "The size of the queue.";
+    Gauge DROPS_WHEN_FULL "baton_destination_drops_when_full" Some("destinations.{destination}.drops_when_full"),
+        "1 if lines that find the queue full are dropped, 0 if they are spooled or their senders wait.";
     Gauge OLDEST_AGE "baton_destination_oldest_age_seconds" Some("destinations.{destination}.oldest_age_seconds"),
         "Age of the oldest line in the queue; 0 when it is empty.";
     Gauge UP "baton_destination_up" Some("destinations.{destination}.up"),
@@ -136,6 +140,8 @@ families! {
         "The length of the database's file.";
     Gauge STATE_FREE_BYTES "baton_state_free_bytes" Some("state.free_bytes"),
         "Bytes of the database's file that are free.";
+    Gauge STATE_LIMIT "baton_state_limit_bytes" Some("state.limit_bytes"),
+        "How much of the database's file may be in use: max_size without the part that is for its log.";
     Gauge STATE_WAL_BYTES "baton_state_wal_bytes" Some("state.wal_bytes"),
         "The length of the database's write-ahead log.";
 

@@ -21,6 +21,8 @@ pub struct Translated {
     pub text: String,
     /// What can be run and is most likely not meant.
     pub warnings: Vec<String>,
+    /// What does nothing, with nothing missing.
+    pub notes: Vec<String>,
 }
 
 /// Translates one: `spool` becomes `full`, `pickle` is a flag as Go reads it, and what is about its buffers goes. A string that
@@ -31,7 +33,7 @@ pub struct Translated {
 pub fn destination_of_relay_ng(text: &str) -> Result<Translated, String> {
     let mut options = Vec::new();
     let (mut address, mut without) = (String::new(), Vec::new());
-    let mut warnings = Vec::new();
+    let (mut warnings, mut notes) = (Vec::new(), Vec::new());
     for word in split(text)? {
         let (key, value) = match word {
             Word::Plain(word) if address.is_empty() => {
@@ -71,11 +73,15 @@ pub fn destination_of_relay_ng(text: &str) -> Result<Translated, String> {
             "{} {verb} not needed: queue and spool_max say how much is kept",
             without.join(", ")
         );
-        warnings.push(message);
+        notes.push(message);
     }
     options.insert(0, address);
     let text = options.join(" ");
-    Ok(Translated { text, warnings })
+    Ok(Translated {
+        text,
+        warnings,
+        notes,
+    })
 }
 
 /// As Go's strconv.ParseBool reads it.
@@ -119,7 +125,8 @@ mod tests {
         ] {
             let translated = destination_of_relay_ng(text).unwrap();
             assert_eq!(translated.text, expected);
-            assert_eq!(translated.warnings.len(), warned, "{text}");
+            let said = translated.warnings.len() + translated.notes.len();
+            assert_eq!(said, warned, "{text}");
         }
         assert!(destination_of_relay_ng("h:1 spool=yes").is_err());
         assert!(destination_of_relay_ng("h:1 regex=\"a").is_err());

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::holdings::Entry;
-use super::machine::{self, Action, Event, Id};
+use super::machine::{self, Action, Cause, Event, Id};
 use super::sockets::Listener;
 use super::worker::{Binary, Worker};
 use super::{
-    HISTORY, MAX_OUTCOME, PROFILE_TIMEOUT, RETIRE_TIMEOUT, Settings, Supervisor, timestamp,
+    DEATH, HISTORY, MAX_OUTCOME, PROFILE_TIMEOUT, RETIRE_TIMEOUT, Settings, Supervisor, notify,
+    timestamp,
 };
 use crate::handover::{Answer, FromSupervisor, Generation, Origin};
 
@@ -17,11 +18,7 @@ impl Supervisor {
             tracing::debug!(?action, "supervisor");
             match action {
                 Action::Spawn(id, origin) => self.spawn(id, origin),
-                Action::Kill(id) => {
-                    if let Some(worker) = self.workers.get(&id) {
-                        worker.child.kill();
-                    }
-                }
+                Action::Kill(id, cause) => self.kill(id, cause),
                 Action::Freeze(id) => {
                     let successor = self.machine.candidate().unwrap_or_default();
                     self.has_windows = Some(id);
@@ -45,6 +42,7 @@ impl Supervisor {
                             None => RETIRE_TIMEOUT,
                         };
                         worker.retire_by = Some(Instant::now() + limit);
+                        worker.is_told_to_end = true;
                     }
                 }
                 Action::Settle(id) => self.settle(id),
@@ -60,7 +58,12 @@ impl Supervisor {
                 Action::Serves(id, pause) => self.serves(id, pause),
                 Action::Watch(askers, id, probation) => self.say_watching(&askers, id, probation),
                 Action::Answer(askers, result) => self.answer(&askers, result),
+                Action::Extend(limit) => notify::extend(limit + DEATH),
                 Action::Tell(state) => {
+                    if let machine::State::Recovering { why, pause } = &state {
+                        let in_ms = pause.as_millis() as u64;
+                        tracing::error!(in_ms, "no worker serves, another is started: {why}");
+                    }
                     if let machine::State::Refused(why) = &state {
                         tracing::error!("the reload was refused, nothing changed: {why}");
                         // Who asked through the one that serves looks for the answer there.
@@ -130,8 +133,23 @@ impl Supervisor {
                 );
                 self.workers.insert(id, worker);
             }
-            Err(why) => self.handle(Event::SpawnFailed(id, why)),
+            Err(why) => {
+                tracing::error!(generation = id, "no worker could be started: {why}");
+                self.handle(Event::SpawnFailed(id, why));
+            }
         }
+    }
+
+    fn kill(&mut self, id: Id, cause: Cause) {
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        match cause {
+            Cause::Fault(why) => tracing::error!(generation = id, "a worker is killed: {why}"),
+            Cause::Unwanted(why) => tracing::info!(generation = id, "a worker is killed: {why}"),
+        }
+        worker.is_told_to_end = true;
+        worker.child.kill();
     }
 
     fn pass_frozen(&mut self, id: Id) {

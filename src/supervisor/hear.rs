@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::holdings::Entry;
 use super::machine::{Event, Id};
@@ -106,6 +107,9 @@ impl Supervisor {
             } => self.question_answered(id, question, outcome, fds.pop()),
             FromWorker::Stopped { summary } => {
                 tracing::info!(generation = id, "stopped: {summary}");
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.is_told_to_end = true;
+                }
                 self.handle(Event::Stopped(id));
             }
         }
@@ -251,15 +255,14 @@ impl Supervisor {
         };
         match worker.child.reap() {
             Ok(Some(how)) => {
+                let is_told_to_end = worker.is_told_to_end;
+                // What it had to do as the old one, another has done; but that it was killed is worth a look.
+                let is_late = worker.retire_by.is_some_and(|at| Instant::now() >= at);
                 self.workers.remove(&id);
                 if let Some((_, successor)) = self.windows_due.filter(|(old, _)| *old == id) {
                     self.pass_windows(id, successor, None);
                 }
-                let retired = self
-                    .history
-                    .iter()
-                    .any(|g| g.id == id && g.outcome != "serving");
-                if retired {
+                if is_told_to_end && !is_late {
                     tracing::info!(generation = id, how, "a worker has ended");
                 } else {
                     tracing::warn!(generation = id, how, "a worker has ended");

@@ -13,6 +13,7 @@
 
 mod begin;
 mod deaths;
+mod longer;
 mod stop;
 mod words;
 
@@ -21,20 +22,20 @@ use std::time::{Duration, Instant};
 
 use crate::handover::Origin;
 
-pub use words::{Action, Asker, Event, Id, State, Times};
+pub use words::{Action, Asker, Cause, Event, Id, State, Times};
 
 /// How long the frozen worker, then the new one, may take for each step of the pause.
 pub const STEP_TIMEOUT: Duration = Duration::from_secs(2);
 /// A worker that hasn't ticked for so long is killed.
 pub const TICK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often `progress` extends `ready_timeout`.
-const EXTENSIONS: u32 = 5;
+pub const EXTENSIONS: u32 = 5;
 /// How long probation goes on beyond its time for the windows of the old worker.
-const PASS_TIMEOUT: Duration = Duration::from_secs(10);
+pub const PASS_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a stop may take beyond `stop_timeout`.
-const STOP_GRACE: Duration = Duration::from_secs(3);
+pub const STOP_GRACE: Duration = Duration::from_secs(3);
 /// How often `progress` extends that by as much.
-const STOP_EXTENSIONS: u32 = 5;
+pub const STOP_EXTENSIONS: u32 = 5;
 /// The pauses before a crashed worker is replaced; the last one repeats.
 const BACKOFF: [Duration; 4] = [
     Duration::ZERO,
@@ -44,6 +45,13 @@ const BACKOFF: [Duration; 4] = [
 ];
 /// A worker that served so long begins the backoff anew.
 const STEADY: Duration = Duration::from_secs(60);
+
+/// It has said why, and that is in the log.
+const REFUSED: Cause = Cause::Unwanted("it refused");
+
+fn fault(why: &str) -> Cause {
+    Cause::Fault(why.to_owned())
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -100,6 +108,10 @@ pub struct Machine {
     /// When the worker that was told to stop is killed.
     stop_deadline: Option<Instant>,
     stop_extensions: u32,
+    /// The service manager waits for the end of the start.
+    is_starting: bool,
+    /// Until when it knows that a start or stop may take.
+    extended: Option<Instant>,
     out: Vec<Action>,
 }
 
@@ -178,6 +190,7 @@ impl Machine {
             Event::Broken(id, why) => self.broken(id, why, now),
             Event::Time => self.time(now),
         }
+        self.extend(now);
         mem::take(&mut self.out)
     }
 
@@ -223,21 +236,6 @@ impl Machine {
         self.takeover
             .as_mut()
             .filter(|t| t.new == id && t.step == step)
-    }
-
-    fn progress(&mut self, id: Id, now: Instant) {
-        let ready = self.times.ready;
-        if let Some(takeover) = self.at(id, Step::Loading)
-            && takeover.extensions < EXTENSIONS
-        {
-            takeover.extensions += 1;
-            takeover.deadline = now + ready;
-        }
-        let stops = self.stop_deadline.is_some() && self.serving == Some(id);
-        if stops && self.stop_extensions < STOP_EXTENSIONS {
-            self.stop_extensions += 1;
-            self.stop_deadline = self.stop_deadline.max(Some(now + STOP_GRACE));
-        }
     }
 
     fn ready(&mut self, id: Id, now: Instant) {
@@ -316,24 +314,28 @@ impl Machine {
         let first = takeover.origin == Origin::Start && takeover.step == Step::Loading;
         if first {
             self.push(Action::Outcome(id, format!("refused: {reason}")));
-            self.push(Action::Kill(id));
+            self.push(Action::Kill(id, REFUSED));
             self.push(Action::Exit(if self.stopping { 0 } else { status }));
         } else {
-            self.fail(reason, now);
+            self.fail(reason, REFUSED, now);
         }
     }
 
     fn broken(&mut self, id: Id, why: String, now: Instant) {
         if self.candidate() == Some(id) {
-            self.fail(why, now);
+            self.fail_by_fault(why, now);
         } else {
             // Its death will be noticed as an exit.
-            self.push(Action::Kill(id));
+            self.push(Action::Kill(id, Cause::Fault(why)));
         }
     }
 
+    fn fail_by_fault(&mut self, reason: String, now: Instant) {
+        self.fail(reason.clone(), Cause::Fault(reason), now);
+    }
+
     /// The new worker won't do.
-    fn fail(&mut self, reason: String, now: Instant) {
+    fn fail(&mut self, reason: String, cause: Cause, now: Instant) {
         let Some(takeover) = self.takeover.as_mut() else {
             return;
         };
@@ -348,10 +350,10 @@ impl Machine {
                 if self.serving == Some(new) {
                     self.serving = None;
                 }
-                self.push(Action::Kill(new));
+                self.push(Action::Kill(new, cause));
             }
             Step::Loading | Step::Freezing | Step::Confirming => {
-                self.push(Action::Kill(new));
+                self.push(Action::Kill(new, cause));
                 self.back_to_old(now);
             }
         }
@@ -406,31 +408,37 @@ impl Machine {
             && let Some(serving) = self.serving
         {
             self.last_tick = now;
-            self.push(Action::Kill(serving));
+            self.push(Action::Kill(serving, fault("it hasn't ticked for 5 s")));
         }
         if let Some(takeover) = self.takeover.as_mut()
             && now >= takeover.due()
         {
             match takeover.step {
-                Step::Loading => self.fail("it was not ready within ready_timeout".into(), now),
+                Step::Loading => {
+                    self.fail_by_fault("it was not ready within ready_timeout".into(), now);
+                }
                 Step::Freezing => {
                     // The old worker hangs. Its death, not this, makes the new one the owner.
                     takeover.deadline = now + STEP_TIMEOUT;
                     if let Some(old) = takeover.old {
-                        self.push(Action::Kill(old));
+                        self.push(Action::Kill(old, fault("it did not freeze within 2 s")));
                     }
                 }
                 Step::Confirming => {
-                    self.fail(
+                    self.fail_by_fault(
                         "it did not confirm what it was handed within 2 s".into(),
                         now,
                     );
                 }
-                Step::Going => self.fail("it did not begin to serve within 2 s".into(), now),
+                Step::Going => {
+                    self.fail_by_fault("it did not begin to serve within 2 s".into(), now);
+                }
                 Step::RollingBack => {
                     takeover.deadline = now + STEP_TIMEOUT;
                     let new = takeover.new;
-                    self.push(Action::Kill(new));
+                    self.extended = self.extended.max(Some(takeover.deadline));
+                    let cause = fault("it was killed 2 s ago and isn't dead");
+                    self.push(Action::Kill(new, cause));
                 }
                 Step::Probation if self.stopping => self.stop_serving(now),
                 Step::Probation => self.settle(now),
@@ -443,7 +451,10 @@ impl Machine {
             && let Some(serving) = self.serving
         {
             self.stop_deadline = Some(now + STOP_GRACE);
-            self.push(Action::Kill(serving));
+            // One that can't even be killed isn't waited for.
+            self.extended = self.extended.max(self.stop_deadline);
+            let cause = fault("it has not stopped in time: what it still had is lost");
+            self.push(Action::Kill(serving, cause));
         }
     }
 
@@ -458,6 +469,7 @@ impl Machine {
         self.push(Action::Settle(takeover.new));
         self.push(Action::Answer(takeover.askers, Ok(takeover.new)));
         self.push(Action::Tell(State::Ready));
+        self.is_starting = false;
         self.go_on(now);
     }
 

@@ -65,13 +65,20 @@ impl Notify {
                 let text = format!("generation {generation} serves on; reload refused: {why}");
                 send(&[NotifyState::Ready, NotifyState::Status(&text)]);
             }
-            State::Recovering(why) => {
+            State::Recovering { why, .. } => {
                 let text = format!("the worker died ({why}), starting another");
                 send(&[NotifyState::Status(&text)]);
             }
             State::Stopping => send(&[NotifyState::Stopping]),
         }
     }
+}
+
+/// Says how long the next word may take, at most. systemd waits so long even if that is more than its own time.
+pub fn extend(limit: Duration) {
+    // sd_notify's own has 32 bits, which is an hour.
+    let state = format!("EXTEND_TIMEOUT_USEC={}", limit.as_micros());
+    send(&[NotifyState::Custom(&state)]);
 }
 
 fn send(states: &[NotifyState<'_>]) {

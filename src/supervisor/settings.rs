@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::machine::Times;
+use super::DEATH;
+use super::machine::{EXTENSIONS, PASS_TIMEOUT, STEP_TIMEOUT, STOP_EXTENSIONS, STOP_GRACE, Times};
 
 /// What the supervisor needs of the config.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,19 @@ impl Settings {
     pub fn read(config: &Path) -> Settings {
         let text = std::fs::read_to_string(config).unwrap_or_default();
         Settings::of(&text, config.parent().unwrap_or(Path::new("/")))
+    }
+
+    /// What a reload may take, and a start, which has fewer steps: units must allow it.
+    pub fn longest_reload(&self) -> Duration {
+        let Times {
+            ready, probation, ..
+        } = self.times;
+        ready * (1 + EXTENSIONS) + STEP_TIMEOUT * 3 + probation.max(PASS_TIMEOUT)
+    }
+
+    /// What a stop may take, once the worker has heard of it.
+    pub fn longest_stop(&self) -> Duration {
+        self.times.stop + STOP_GRACE * (1 + STOP_EXTENSIONS) + DEATH
     }
 
     fn of(text: &str, base: &Path) -> Settings {

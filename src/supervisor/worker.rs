@@ -48,6 +48,8 @@ pub struct Worker {
     pub closed: bool,
     /// It was told to exit, and is killed when it hasn't by then.
     pub retire_by: Option<Instant>,
+    /// Its end is no news: it was told to retire or to stop, or was killed and the log says why.
+    pub is_told_to_end: bool,
     /// What it is still to be told of.
     feed: VecDeque<Entry>,
     feeding: bool,
@@ -109,6 +111,7 @@ impl Worker {
             token: false,
             closed: false,
             retire_by: None,
+            is_told_to_end: false,
             feed: VecDeque::new(),
             feeding: false,
             next_batch: 0,

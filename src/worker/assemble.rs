@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::Begun;
 use super::amend::{Amending, InForce, Leaving};
 use super::charts::Charting;
+use super::loading::Loading;
 use super::offered::Offered;
 use super::relay::{Relay, Resized};
 use super::standing::Standing;
@@ -53,6 +54,7 @@ pub(super) fn assemble(
         kept,
         sessions,
         access,
+        mut loading,
         token: _,
     } = begun;
     let (entries, changes) = kept;
@@ -89,8 +91,10 @@ pub(super) fn assemble(
         entries,
         aggregations,
     } = ruleset::compile(&config).map_err(invalid)?;
+    loading.has("compiled the rules");
     let table = Table::new(entries);
-    let destinations = builder.destinations(&config)?;
+    loading.has("made the table");
+    let destinations = builder.destinations(&config, &mut loading)?;
     let leaving = builder.leaving()?;
     let Builder {
         resized,
@@ -172,7 +176,7 @@ pub(super) fn assemble(
     admitted(&config, &listeners)?;
     if !takes_metrics(&config, &listeners) {
         tracing::warn!(
-            "nothing listens for metrics: [listen] has no such address, and systemd passed no such socket"
+            "nothing to listen on for metrics: [listen] names nothing, and systemd passes nothing"
         );
     }
     let standing = Standing::new(&config, &destinations);
@@ -214,6 +218,7 @@ pub(super) fn assemble(
     relay.spool.keep_table_of(&relay);
     for (item, socket) in offered.connections.drain(..) {
         relay.add_connection(&item, socket)?;
+        loading.has("took a connection");
     }
     for (cookie, listener, socket) in offered.sessions.drain(..) {
         relay.sessions.add(cookie, &listener, socket)?;
@@ -334,7 +339,11 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     /// In the order of the config, in which tables number them.
-    fn destinations(&mut self, config: &Config) -> io::Result<Vec<Arc<Destination>>> {
+    fn destinations(
+        &mut self,
+        config: &Config,
+        loading: &mut Loading,
+    ) -> io::Result<Vec<Arc<Destination>>> {
         let mut destinations = Vec::new();
         for route in &config.routes {
             for spec in &route.destinations {
@@ -348,6 +357,7 @@ impl Builder<'_> {
                 }
                 self.note_resize(&destination);
                 destinations.push(destination);
+                loading.has("opened a queue");
             }
         }
         Ok(destinations)

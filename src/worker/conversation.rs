@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use super::loading::Loading;
 use super::offered::Offered;
 use super::relay::{Relay, lock};
 use super::stop::Stopping;
@@ -50,7 +51,7 @@ pub(super) fn hold(mut begun: Begun) -> io::Result<i32> {
     link.send(&FromWorker::Listeners { wanted }, &[])?;
     fault::point("after-listeners");
     let mut offered = Offered::default();
-    if !take_all(&link, &mut offered)? {
+    if !take_all(&link, &mut offered, &mut begun.loading)? {
         return Ok(ORPHANED);
     }
     let relay = assemble::assemble(begun, &mut offered, runtime.handle().clone(), threads)?;
@@ -84,7 +85,7 @@ pub(super) fn hold(mut begun: Begun) -> io::Result<i32> {
 }
 
 /// Takes what the supervisor passes until it says that this is all. False: it has gone.
-fn take_all(link: &Link, offered: &mut Offered) -> io::Result<bool> {
+fn take_all(link: &Link, offered: &mut Offered, loading: &mut Loading) -> io::Result<bool> {
     loop {
         match link.receive(true)? {
             None => return Ok(false),
@@ -95,6 +96,7 @@ fn take_all(link: &Link, offered: &mut Offered) -> io::Result<bool> {
                 offered.take(items, fds)?;
                 link.send(&FromWorker::Taken { batch, count }, &[])?;
                 fault::point("after-taken");
+                loading.has("took sockets and queues");
             }
             Some((FromSupervisor::Released { cookies, queues }, _)) => {
                 offered

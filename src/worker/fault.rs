@@ -1,12 +1,12 @@
-//! Faults on purpose, for the tests of the hand-over. Only in debug builds: a release has no such
+//! Faults on purpose, for the tests of the hand-over and of what is logged. Only in debug builds: a release has no such
 //! hook.
 
-/// A named moment in a worker's life. `BATON_FAULTS` names a file with lines `POINT ACTION`; the line of this point, if
-/// there is one, is carried out: `exit`, `abort`, `hang`, `slow` (300 ms), or `hold` (until the line is gone). The empty file
+/// A named moment in the life of a worker, or of the supervisor. `BATON_FAULTS` names a file with lines `POINT ACTION`; the line of this point, if
+/// there is one, is carried out: `exit`, `abort`, `panic`, `hang`, `slow` (300 ms), or `hold` (until the line is gone). The empty file
 /// `FILE.POINT` tells that it has begun.
 #[cfg(debug_assertions)]
 #[expect(clippy::disallowed_methods, reason = "faults on purpose")]
-pub(super) fn point(name: &str) {
+pub(crate) fn point(name: &str) {
     let Some(path) = std::env::var_os("BATON_FAULTS") else {
         return;
     };
@@ -25,6 +25,7 @@ pub(super) fn point(name: &str) {
     }
     match action {
         Some("exit") => std::process::exit(3),
+        Some("panic") => panic!("as {name} was told"),
         Some("abort") => std::process::abort(),
         Some("hang") => loop {
             std::thread::park();
@@ -42,4 +43,4 @@ pub(super) fn point(name: &str) {
 
 /// Nothing, in a release.
 #[cfg(not(debug_assertions))]
-pub(super) fn point(_name: &str) {}
+pub(crate) fn point(_name: &str) {}

@@ -22,6 +22,7 @@ use crate::intake::now_ms;
 use crate::ledger::{Cell, Count, DropReason, Kind, Object};
 use crate::metrics;
 use crate::route::Patterns;
+use crate::spec::Full;
 use crate::spool::Health;
 use crate::state::Total;
 use crate::validate::Reason;
@@ -248,6 +249,7 @@ fn state(health: &Health, destinations: &[DestinationView]) -> StateView {
             .map(|path| path.display().to_string()),
         file_bytes: health.file,
         free_bytes: health.free,
+        limit_bytes: health.limit,
         wal_bytes: health.wal,
         wal_held: health.wal_held,
         orphans: orphans
@@ -304,6 +306,10 @@ fn destination(
         imported: total(Count::Imported),
         moved: total(Count::Moved),
         queue_bytes: ring.size(),
+        spool_limit_bytes: match destination.spec.full {
+            Full::Spool => Some(destination.spec.spool.max),
+            Full::Block | Full::Drop => None,
+        },
         sent: total(Count::Sent),
         resent: total(Count::Resent),
         dropped: dropped.filter(|(_, lines)| *lines > 0).collect(),

@@ -63,6 +63,13 @@ async fn stop(
     relay.serving.store(false, Ordering::SeqCst);
     relay.inputs.stopping.send_replace(true);
     let unread = take_last_lines(relay).await;
+    if unread > 0 {
+        // No scrape sees it: the counters end with this process.
+        tracing::warn!(
+            bytes = unread,
+            "clients were cut: bytes of theirs are left unread"
+        );
+    }
     let windows = keep_windows(relay, takes_longer).await;
     let destinations = relay.all_destinations();
     for destination in &destinations {

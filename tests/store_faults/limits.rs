@@ -20,6 +20,19 @@ fn outage(plan: &Plan<'_>, blocks: bool, most: u64) -> u64 {
     let status = trial.relay.wait("the limit", |status| {
         each(status).all(|one| one["spool"]["bytes"].as_u64() > Some(most / 2))
     });
+    // The alert of a spool that is nearly full goes off before lines are dropped for long.
+    let is_near = |used: u64, limit: &serde_json::Value| used * 20 > limit.as_u64().unwrap() * 17;
+    trial.relay.wait("85 % of a limit", |status| {
+        let state = state(status);
+        let [file, free] = ["file_bytes", "free_bytes"].map(|name| state[name].as_u64().unwrap());
+        let own = |one: &serde_json::Value| {
+            is_near(
+                one["spool"]["bytes"].as_u64().unwrap(),
+                &one["spool_limit_bytes"],
+            )
+        };
+        is_near(file - free, &state["limit_bytes"]) || each(status).all(own)
+    });
     for one in each(&status) {
         // The send ring is there a second time.
         let most = most + MIB;

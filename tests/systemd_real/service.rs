@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use baton::drill::Target;
 
@@ -136,6 +136,24 @@ fn a_restart_keeps_the_backlog() {
     site.sink.resume().unwrap();
     site.enter(visits);
     site.end_whole();
+}
+
+/// systemd waits as long as Baton says that it takes, though the unit says less.
+#[test]
+fn a_stop_has_the_time_that_it_takes() {
+    let Some(mut site) = Site::with("[Service]\nTimeoutStopSec=1s\n") else {
+        return;
+    };
+    site.start();
+    site.sink.hang().unwrap();
+    site.send(50_000);
+    let began = Instant::now();
+    site.guest.ok(&["systemctl", "stop", "baton"]);
+    // The store takes nothing, so all of stop_timeout is waited for.
+    assert!(began.elapsed() >= Duration::from_secs(5));
+    assert_eq!(site.guest.show("baton", "Result"), "success");
+    let journal = site.guest.ok(&["journalctl", "--unit=baton", "--no-pager"]);
+    assert!(journal.contains("undelivered: kept in the spool"));
 }
 
 #[test]

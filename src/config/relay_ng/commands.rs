@@ -182,7 +182,7 @@ fn aggregation<'d>(report: &mut Report, text: &'d str, at: usize) -> Result<Tabl
             ("cache", _) => {
                 let message =
                     "cache is not needed: Baton finds the output's name without one".to_owned();
-                report.warn(Some(at), "init.cmds", message);
+                report.note(at, "init.cmds", message);
             }
             ("dropRaw", "true") => add(key, flag(true, at..at))?,
             ("dropRaw", "false") => {}

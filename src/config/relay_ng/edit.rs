@@ -42,7 +42,7 @@ impl<'d> Given<'d> {
 
     /// Says that nothing came of it, and why.
     pub(super) fn not_needed(&self, report: &mut Report, why: &str) {
-        report.warn(Some(self.at), self.key, format!("not needed: {why}"));
+        report.note(self.at, self.key, format!("not needed: {why}"));
     }
 }
 

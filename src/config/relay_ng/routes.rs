@@ -59,7 +59,7 @@ fn without_cache(report: &mut Report, root: &mut DeTable) {
     }
     for at in places {
         let message = "not needed: Baton finds the output's name without one".to_owned();
-        report.warn(Some(at), "aggregation.cache", message);
+        report.note(at, "aggregation.cache", message);
     }
 }
 
@@ -120,6 +120,9 @@ pub(super) fn destination(report: &mut Report, key: &str, at: usize, text: &str)
         Ok(translated) => {
             for warning in translated.warnings {
                 report.warn(Some(at), key, warning);
+            }
+            for note in translated.notes {
+                report.note(at, key, note);
             }
             translated.text
         }

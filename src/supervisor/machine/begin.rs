@@ -35,9 +35,12 @@ impl Machine {
             stopping: false,
             stop_deadline: None,
             stop_extensions: 0,
+            is_starting: true,
+            extended: None,
             out: Vec::new(),
         };
         machine.begin(origin, Vec::new(), now);
+        machine.extend(now);
         let actions = mem::take(&mut machine.out);
         (machine, actions)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, BACKOFF, Id, Machine, Origin, STEADY, STEP_TIMEOUT, State, Step};
+use super::{Action, BACKOFF, Cause, Id, Machine, Origin, STEADY, STEP_TIMEOUT, State, Step};
 
 impl Machine {
     pub(super) fn crashed(&mut self, why: String, now: Instant) {
@@ -12,7 +12,7 @@ impl Machine {
         let pause = BACKOFF[self.crashes.min(BACKOFF.len() - 1)];
         self.crashes += 1;
         self.serving = None;
-        self.push(Action::Tell(State::Recovering(why)));
+        self.push(Action::Tell(State::Recovering { why, pause }));
         if pause.is_zero() || (self.stopping && self.crashes <= BACKOFF.len()) {
             self.begin(Origin::Crash, Vec::new(), now);
         } else if self.stopping {
@@ -103,7 +103,8 @@ impl Machine {
         let Some(takeover) = self.takeover.take() else {
             return;
         };
-        self.push(Action::Kill(takeover.new));
+        let cause = Cause::Unwanted("the worker it was to replace died");
+        self.push(Action::Kill(takeover.new, cause));
         let outcome = format!("refused: the worker it was to replace died: {why}");
         self.push(Action::Outcome(takeover.new, outcome));
         self.push(Action::Discard(takeover.new));

@@ -3,7 +3,10 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::{Action, Id, Machine, Origin, STOP_GRACE, State, Step};
+use super::{Action, Cause, Id, Machine, Origin, STOP_GRACE, State, Step, fault};
+
+/// It hadn't begun to serve when the stop came.
+const STOPPING: Cause = Cause::Unwanted("stopping");
 
 impl Machine {
     pub(super) fn terminate(&mut self, now: Instant) {
@@ -19,7 +22,7 @@ impl Machine {
             match (self.serving, &self.takeover) {
                 (None, Some(takeover)) if takeover.step == Step::Loading => {
                     let new = takeover.new;
-                    self.push(Action::Kill(new));
+                    self.push(Action::Kill(new, STOPPING));
                     self.push(Action::Exit(1));
                 }
                 (Some(_), Some(takeover)) if takeover.step == Step::Probation => {
@@ -30,6 +33,7 @@ impl Machine {
             return;
         }
         self.push(Action::Tell(State::Stopping));
+        self.extended = None;
         let waiting = self.follow_up.take().unwrap_or_default();
         self.push(Action::Answer(waiting, Err("stopping".into())));
         match self.takeover.as_mut() {
@@ -38,13 +42,13 @@ impl Machine {
             // deliver it.
             None => self.begin(Origin::Crash, Vec::new(), now),
             Some(takeover) if takeover.step == Step::Loading && takeover.old.is_some() => {
-                self.fail("stopping".into(), now);
+                self.fail("stopping".into(), STOPPING, now);
             }
             Some(takeover)
                 if takeover.step == Step::Loading && takeover.origin == Origin::Start =>
             {
                 let new = takeover.new;
-                self.push(Action::Kill(new));
+                self.push(Action::Kill(new, STOPPING));
                 self.push(Action::Outcome(new, "stopped".into()));
                 self.push(Action::Exit(0));
             }
@@ -88,7 +92,7 @@ impl Machine {
             self.push(Action::Outcome(id, "stopped".into()));
             self.push(Action::Exit(0));
         } else {
-            self.push(Action::Kill(id));
+            self.push(Action::Kill(id, fault("it stopped, and was not told to")));
         }
     }
 }

@@ -8,10 +8,17 @@ const TIMES: Times = Times {
     stop: Duration::from_secs(20),
 };
 
+fn kill(id: Id, why: &str) -> Action {
+    Action::Kill(id, fault(why))
+}
+
 /// A machine whose first worker serves.
 fn serving(now: Instant) -> Machine {
     let (mut machine, actions) = Machine::start(TIMES, now);
-    assert_eq!(actions, [Action::Spawn(1, Origin::Start)]);
+    assert_eq!(
+        actions,
+        [Action::Spawn(1, Origin::Start), Action::Extend(TIMES.ready)]
+    );
     assert_eq!(machine.handle(Event::Ready(1), now), [Action::Recover(1)]);
     assert_eq!(machine.handle(Event::Confirmed(1), now), [Action::Go(1)]);
     let actions = machine.handle(Event::Running(1), now);
@@ -59,7 +66,7 @@ fn a_reload_freezes_the_old_worker_only_when_the_new_one_is_ready() {
     );
     assert_eq!(
         machine.handle(Event::Time, later + Duration::from_secs(5))[..2],
-        [Action::Kill(2), Action::Retire(1)],
+        [kill(2, "it hasn't ticked for 5 s"), Action::Retire(1)],
         "the test's worker never ticked; probation ends all the same"
     );
 }
@@ -151,7 +158,10 @@ fn probation_and_a_stop_wait_for_the_windows_of_the_old_worker() {
             };
         let actions = machine.handle(event, later);
         assert_eq!(actions[0], Action::Retire(1));
-        assert_eq!(actions.last(), Some(&Action::Stop(2, TIMES.stop)));
+        assert!(
+            actions.contains(&Action::Stop(2, TIMES.stop)),
+            "{actions:?}"
+        );
     }
 }
 
@@ -162,7 +172,10 @@ fn an_old_worker_that_hangs_in_freeze_is_killed_and_its_death_awaited() {
     machine.handle(Event::Reload(None), now);
     machine.handle(Event::Ready(2), now);
     let later = now + STEP_TIMEOUT;
-    assert_eq!(machine.handle(Event::Time, later), [Action::Kill(1)]);
+    assert_eq!(
+        machine.handle(Event::Time, later),
+        [kill(1, "it did not freeze within 2 s")]
+    );
     let actions = machine.handle(Event::Exited(1, "killed".into()), later);
     assert!(actions.contains(&Action::Recover(2)));
     assert_eq!(machine.handle(Event::Confirmed(2), later), [Action::Go(2)]);
@@ -210,32 +223,96 @@ fn crashes_back_off() {
     }
 }
 
+/// Nobody serves, and it goes on so: each time it is said why, and when the next one comes.
+#[test]
+fn replacements_that_die_before_they_serve_are_told() {
+    let mut now = Instant::now();
+    let mut machine = serving(now);
+    machine.handle(Event::Exited(1, "killed".into()), now);
+    for (id, ms) in [(2, 100), (3, 1000), (4, 5000), (5, 5000)] {
+        let pause = Duration::from_millis(ms);
+        let actions = machine.handle(Event::Exited(id, "exit status 1".into()), now);
+        let why = "the new worker ended: exit status 1".to_owned();
+        let told = Action::Tell(State::Recovering { why, pause });
+        assert!(actions.contains(&told), "{actions:?}");
+        now += pause;
+        machine.handle(Event::Time, now);
+    }
+    // Nor does it help to hang.
+    now += TIMES.ready;
+    let actions = machine.handle(Event::Time, now);
+    let late = "it was not ready within ready_timeout";
+    assert!(actions.contains(&kill(6, late)), "{actions:?}");
+    let told = |action: &Action| matches!(action, Action::Tell(State::Recovering { why, .. }) if why == late);
+    assert!(actions.iter().any(told), "{actions:?}");
+}
+
+/// Who is given up for no fault of its own is nothing to look at.
+#[test]
+fn a_worker_that_a_stop_or_a_refusal_ends_has_no_fault() {
+    let now = Instant::now();
+    let ends = [
+        (Event::Terminate, "stopping"),
+        (Event::Refused(2, "line 3".into(), 78), "it refused"),
+        (
+            Event::Exited(1, "killed".into()),
+            "the worker it was to replace died",
+        ),
+    ];
+    for (event, why) in ends {
+        let mut machine = serving(now);
+        machine.handle(Event::Reload(None), now);
+        let actions = machine.handle(event, now);
+        let killed = Action::Kill(2, Cause::Unwanted(why));
+        assert!(actions.contains(&killed), "{actions:?}");
+    }
+}
+
 #[test]
 fn progress_extends_the_time_to_be_ready_five_times() {
     let mut now = Instant::now();
     let (mut machine, _) = Machine::start(TIMES, now);
+    let mut said = Vec::new();
     for _ in 0..6 {
         now += Duration::from_secs(59);
         assert_eq!(machine.handle(Event::Time, now), []);
-        machine.handle(Event::Progress(1), now);
+        said.push(machine.handle(Event::Progress(1), now));
     }
+    // The service manager hears of each, too.
+    let longer = vec![Action::Extend(TIMES.ready)];
+    assert_eq!(said[..5], vec![longer; 5]);
+    assert_eq!(said[5], []);
     now += Duration::from_secs(59);
-    assert!(machine.handle(Event::Time, now).contains(&Action::Kill(1)));
+    let actions = machine.handle(Event::Time, now);
+    assert!(actions.contains(&kill(1, "it was not ready within ready_timeout")));
 }
 
 #[test]
 fn progress_extends_the_end_of_a_stop_five_times() {
     let mut now = Instant::now();
     let mut machine = serving(now);
-    machine.handle(Event::Terminate, now);
+    assert_eq!(
+        machine.handle(Event::Terminate, now),
+        [
+            Action::Tell(State::Stopping),
+            Action::Answer(vec![], Err("stopping".into())),
+            Action::Stop(1, TIMES.stop),
+            Action::Extend(TIMES.stop + STOP_GRACE)
+        ]
+    );
+    let mut said = Vec::new();
     now += TIMES.stop;
     for _ in 0..6 {
         now += STOP_GRACE - Duration::from_secs(1);
         assert_eq!(machine.handle(Event::Time, now), []);
-        machine.handle(Event::Progress(1), now);
+        said.push(machine.handle(Event::Progress(1), now));
     }
+    let longer = vec![Action::Extend(STOP_GRACE)];
+    assert_eq!(said[..5], vec![longer; 5]);
+    assert_eq!(said[5], []);
     now += STOP_GRACE;
-    assert!(machine.handle(Event::Time, now).contains(&Action::Kill(1)));
+    let late = kill(1, "it has not stopped in time: what it still had is lost");
+    assert_eq!(machine.handle(Event::Time, now), [late]);
 }
 
 /// A world that does what the machine says: which workers live, and which own the sockets.

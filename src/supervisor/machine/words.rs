@@ -50,7 +50,7 @@ pub enum Action {
     /// Start a worker: what lies on disk, or (after a crash) what last worked.
     Spawn(Id, Origin),
     /// SIGKILL.
-    Kill(Id),
+    Kill(Id, Cause),
     /// Say `freeze`.
     Freeze(Id),
     /// Pass what the old one said to the new one.
@@ -79,8 +79,19 @@ pub enum Action {
     Answer(Vec<Asker>, Result<Id, String>),
     /// What to tell the service manager.
     Tell(State),
+    /// Tell it how long the next word may take, at most.
+    Extend(Duration),
     /// End the supervisor with this status.
     Exit(i32),
+}
+
+/// Why a worker is killed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It didn't do what it must: somebody should look.
+    Fault(String),
+    /// It isn't wanted any more, or has said itself why it can't be.
+    Unwanted(&'static str),
 }
 
 /// The service's state, for the service manager.
@@ -92,8 +103,13 @@ pub enum State {
     Ready,
     /// A worker serves, the reload was refused.
     Refused(String),
-    /// No worker serves: one is being started.
-    Recovering(String),
+    /// No worker serves: another is started.
+    Recovering {
+        /// What became of the last one.
+        why: String,
+        /// In how long.
+        pause: Duration,
+    },
     /// The end.
     Stopping,
 }

@@ -1,8 +1,9 @@
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use super::super::{Begun, assemble, offered::Offered};
+use super::super::{Begun, assemble, loading::Loading, offered::Offered};
 use super::*;
 use crate::admin::access::Access;
 use crate::amend::Backlog;
@@ -22,8 +23,10 @@ fn relay_with(offered: &mut Offered) -> (Arc<Relay>, Link) {
     let (link, supervisor) = Link::pair().unwrap();
     let memory = sys::memfd("ledger", BYTES).unwrap();
     let config = Config::compile(Path::new("/baton.toml"), CONFIG).unwrap();
+    let link = Arc::new(link);
     let begun = Begun {
-        link: Arc::new(link),
+        loading: Loading::since(Instant::now(), &link, Duration::MAX),
+        link,
         version: String::new(),
         generation: 2,
         access: Access::for_nobody(&config.admin),
