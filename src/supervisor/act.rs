@@ -63,10 +63,6 @@ impl Supervisor {
                 Action::Tell(state) => {
                     if let machine::State::Refused(why) = &state {
                         tracing::error!("the reload was refused, nothing changed: {why}");
-                        // Who asked through the one that serves looks for the answer there.
-                        if let Some(id) = self.machine.serving() {
-                            self.share_history(id);
-                        }
                     }
                     let serving = self.machine.serving();
                     self.notify.tell(&state, serving);
