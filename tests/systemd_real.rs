@@ -7,6 +7,8 @@
 mod guest;
 #[path = "systemd_real/kills.rs"]
 mod kills;
+#[path = "systemd_real/restarts.rs"]
+mod restarts;
 #[path = "systemd_real/service.rs"]
 mod service;
 #[path = "systemd_real/site.rs"]

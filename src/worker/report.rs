@@ -83,6 +83,7 @@ pub(super) fn view(relay: &Relay) -> View {
         listeners,
         totals,
         generations: lock(&relay.history).clone(),
+        kept: *lock(&relay.kept),
     }
 }
 
