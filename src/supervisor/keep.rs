@@ -41,6 +41,8 @@ pub struct Keep {
     name: String,
     /// Listeners that are in it.
     listeners: HashSet<u64>,
+    /// One has gone. It is to be let go of at once: its address must be free.
+    left: bool,
     /// Not all could be written; when that is tried again.
     again: Option<Instant>,
     /// What was kept of a predecessor, and couldn't be used.
@@ -73,6 +75,7 @@ impl Keep {
             lot: None,
             name: format!("{NAME}{}", last.unwrap_or(0) + 1),
             listeners: HashSet::new(),
+            left: false,
             again: None,
             lost: Lost::default(),
         };
@@ -137,14 +140,10 @@ impl Keep {
                 Change::Gone(cookies, queues) => lot.gone(cookies, queues),
             }
         }
-        let left = self.follow_listeners(&holdings.listeners);
+        self.left |= self.follow_listeners(&holdings.listeners);
         // Else `tick` does.
         if self.again.is_none() {
             self.write();
-        }
-        if left && let Some(lot) = &mut self.lot {
-            let tidied = lot.tidy_all();
-            self.note(tidied);
         }
     }
 
@@ -155,7 +154,7 @@ impl Keep {
         }
     }
 
-    /// Whether one has gone. It is to be let go of at once: its address must be free.
+    /// Whether one has gone.
     fn follow_listeners(&mut self, listeners: &[Listener]) -> bool {
         let own = |l: &&Listener| !l.passed && l.pending.is_none();
         let now: HashSet<u64> = listeners.iter().filter(own).map(|l| l.cookie).collect();
@@ -224,18 +223,22 @@ impl Keep {
     }
 
     fn write(&mut self) {
-        if let Some(lot) = &mut self.lot {
-            let written = lot.write();
-            self.note(written);
+        let Some(lot) = &mut self.lot else {
+            return;
+        };
+        let mut written = lot.write();
+        if written.is_ok() && self.left {
+            written = lot.tidy_all();
+            self.left = written.is_err();
         }
+        self.note(written);
     }
 
     /// Says when something isn't kept, and when all is again.
     fn note(&mut self, written: io::Result<()>) {
         match written {
             Ok(()) => {
-                let is_all = self.share().is_none_or(Share::is_whole);
-                if is_all && self.again.take().is_some() {
+                if self.again.take().is_some() {
                     tracing::info!("all is kept again for the case that this process is killed");
                 }
             }
