@@ -256,6 +256,9 @@ pub enum FromSupervisor {
     History {
         /// Oldest first.
         generations: Vec<Generation>,
+        /// All that the supervisor holds would outlive it; none where nobody keeps it.
+        #[serde(default)]
+        kept: Option<bool>,
     },
 }
 

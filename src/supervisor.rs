@@ -29,11 +29,11 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
 
-use crate::handover::{Answer, FromSupervisor, Generation, Item, Request};
+use crate::handover::{Answer, FromSupervisor, Generation, Item, Origin, Request};
 use crate::{ledger, sys};
 use control::Control;
 use holdings::Holdings;
-use keep::{Keep, LastGood};
+use keep::{Keep, LastGood, Share};
 use machine::{Event, Id, Machine};
 use notify::Notify;
 use sockets::Listener;
@@ -90,8 +90,15 @@ struct Supervisor {
     started_at: String,
     /// The binary and config that last worked.
     last_good: Option<LastGood>,
+    /// The next worker is one of what lies on disk though its predecessor died: the stop that it died in was half of a
+    /// restart, perhaps.
+    disk_first: bool,
+    /// That worker, until it has settled or failed.
+    from_disk: Option<Id>,
     /// A copy of what is held, in case this process is killed.
     keep: Keep,
+    /// What the serving worker was told of that.
+    told_kept: Option<bool>,
     /// What the frozen worker said.
     frozen: Vec<Rc<OwnedFd>>,
     /// The worker that was frozen, until its successor serves: it has windows.
@@ -138,6 +145,15 @@ impl Supervisor {
         })?;
         let (listeners, lots) = sockets::passed_by_systemd();
         let (mut keep, found) = Keep::begin(&lots);
+        let (machine, actions) = match &found {
+            // What has worked will work: whatever the config says by now, it isn't given up.
+            Some(found) => {
+                let last = found.history.back().map_or(0, |generation| generation.id);
+                Machine::go_on_from(last, settings.times, now)
+            }
+            None => Machine::start(settings.times, now),
+        };
+        let disk_first = found.as_ref().is_some_and(|found| found.stopping);
         let (holdings, history, last_good) = match found {
             Some(found) => {
                 let holdings = Holdings::found(found.ledger, found.listeners, found.items);
@@ -150,11 +166,6 @@ impl Supervisor {
             }
         };
         keep.ledger(&holdings.ledger);
-        let (machine, actions) = match history.back() {
-            // What has worked will work: whatever the config says by now, it isn't given up.
-            Some(last) if last_good.is_some() => Machine::go_on_from(last.id, settings.times, now),
-            _ => Machine::start(settings.times, now),
-        };
         let mut supervisor = Supervisor {
             start,
             settings,
@@ -168,7 +179,10 @@ impl Supervisor {
             history,
             started_at: timestamp(),
             last_good,
+            disk_first,
+            from_disk: None,
             keep,
+            told_kept: None,
             frozen: Vec::new(),
             new_sockets: HashSet::new(),
             has_windows: None,
@@ -205,6 +219,7 @@ impl Supervisor {
                 self.keep.follow(&mut self.holdings);
             }
             let now = Instant::now();
+            self.tend_keep(now);
             self.notify.tick(now);
             self.unavailable.turn(now);
             for id in self.control.overdue(now) {
@@ -221,6 +236,15 @@ impl Supervisor {
                 self.handle(Event::Time);
             }
             (self.start.after_each_turn)();
+        }
+    }
+
+    /// Whether all is kept is among the metrics.
+    fn tend_keep(&mut self, now: Instant) {
+        self.keep.tick(now);
+        let kept = self.keep.share().map(Share::is_whole);
+        if let Some(serving) = self.machine.serving().filter(|_| kept != self.told_kept) {
+            self.share_history(serving);
         }
     }
 
@@ -278,6 +302,7 @@ impl Supervisor {
             self.notify.deadline(),
             self.control.deadline(),
             self.unavailable.deadline(),
+            self.keep.deadline(),
             self.workers.values().filter_map(|w| w.retire_by).min(),
         ];
         let timeout = due.into_iter().flatten().min().map(|at| {
@@ -378,6 +403,8 @@ impl Supervisor {
             "generation": self.machine.serving(),
             "held_sockets": self.holdings.sockets.len(),
             "held_queues": self.holdings.queues.len(),
+            "kept": self.keep.share(),
+            "lost_at_start": self.keep.lost,
             "listeners": self.holdings.listeners.iter().map(|l| json!({
                 "kind": l.kind, "address": l.address.to_string(), "from_systemd": l.passed,
             })).collect::<Vec<_>>(),
@@ -421,7 +448,10 @@ impl Supervisor {
         self.answer(&waiting, Err("stopping".into()));
         self.holdings.listeners.drain(..).for_each(Listener::close);
         self.outlive_workers();
-        if status == 0 {
+        // After a start that was refused there is nothing to go on with; after a stop that was cut short there is.
+        let is_start = |generation: &Generation| generation.reason == Origin::Start;
+        let never_worked = self.last_good.is_none() && self.history.iter().all(is_start);
+        if status == 0 || never_worked {
             self.keep.end();
         }
         tracing::info!(status, "the supervisor ends");

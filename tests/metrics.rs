@@ -231,6 +231,13 @@ fn each_listener_shows_what_it_can_count() {
         "there was no hand-over"
     );
     assert_has_lines(&text, &["baton_restarts_total 0"]);
+    assert!(!text.contains("baton_kept"), "nobody keeps anything");
+    let kept = Some(false);
+    let view = View {
+        kept,
+        ..View::default()
+    };
+    assert_has_lines(&prometheus(samples(&view)), &["baton_kept 0"]);
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod kills;
 mod moves;
 #[path = "systemd_real/package.rs"]
 mod package;
+#[path = "systemd_real/restarts.rs"]
+mod restarts;
 #[path = "systemd_real/service.rs"]
 mod service;
 #[path = "systemd_real/shipped.rs"]

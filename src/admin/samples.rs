@@ -17,6 +17,7 @@ pub fn samples(view: &View) -> Vec<Metric> {
     ];
     let pause = view.generations.iter().rev().find_map(|g| g.pause_us);
     all.extend(pause.map(|us| Metric::new(&HANDOVER_PAUSE, us as f64 / 1e6)));
+    all.extend(view.kept.map(|kept| Metric::new(&KEPT, kept)));
     of_state(&mut all, &view.state);
     for listener in &view.listeners {
         of_listener(&mut all, listener);

@@ -42,6 +42,8 @@ pub struct View {
     pub totals: Totals,
     /// Workers there were, the newest last.
     pub generations: Vec<Generation>,
+    /// All that the supervisor holds would outlive it; none where nobody keeps it.
+    pub kept: Option<bool>,
     /// The database.
     pub state: StateView,
     /// Who looks on.

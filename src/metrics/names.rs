@@ -158,6 +158,8 @@ families! {
         "Workers that were started after the first one, whatever became of them.";
     Gauge HANDOVER_PAUSE "baton_handover_pause_seconds" Some("handover_pause_seconds"),
         "How long the last hand-over kept anyone waiting; absent before the first one.";
+    Gauge KEPT "baton_kept" Some("kept"),
+        "1 while all that the supervisor holds would outlive it, 0 while not all of it would; absent where nobody keeps it.";
     Gauge SERVING "baton_serving" Some("serving"),
         "1 while the worker serves, 0 before and while it is stopping.";
     Gauge BUILD_INFO "baton_build_info" None,

@@ -1,8 +1,10 @@
 //! Doing what the machine decided.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use super::holdings::Entry;
+use super::keep::{LastGood, Share};
 use super::machine::{self, Action, Cause, Event, Id};
 use super::sockets::Listener;
 use super::worker::{Binary, Worker};
@@ -66,10 +68,9 @@ impl Supervisor {
                     }
                     if let machine::State::Refused(why) = &state {
                         tracing::error!("the reload was refused, nothing changed: {why}");
-                        // Who asked through the one that serves looks for the answer there.
-                        if let Some(id) = self.machine.serving() {
-                            self.share_history(id);
-                        }
+                    }
+                    if state == machine::State::Stopping {
+                        self.keep.stopping();
                     }
                     let serving = self.machine.serving();
                     self.notify.tell(&state, serving);
@@ -101,12 +102,12 @@ impl Supervisor {
         self.has_windows = None;
         self.forget_changes();
         self.tell_preparing(Some(id));
-        let held = self.last_good.as_ref().filter(|_| origin == Origin::Crash);
-        let binary = match held {
+        let held = self.what_last_worked(id, origin);
+        let binary = match &held {
             Some((exe, _)) => Binary::Held(exe.clone()),
             None => Binary::OnDisk(&self.start.binary),
         };
-        let spawned = Worker::spawn(&binary);
+        let spawned = Worker::spawn(&binary, held.map(|(_, config)| config));
         self.history.push_back(Generation {
             id,
             pid: spawned.as_ref().map_or(0, |w| w.child.pid()),
@@ -152,8 +153,27 @@ impl Supervisor {
         worker.child.kill();
     }
 
+    /// What this worker is to be of, if it isn't what lies on disk.
+    fn what_last_worked(&mut self, id: Id, origin: Origin) -> Option<LastGood> {
+        let held = self.last_good.clone().filter(|_| origin == Origin::Crash)?;
+        if mem::take(&mut self.disk_first) {
+            self.from_disk = Some(id);
+            return None;
+        }
+        if let Some(refused) = self.from_disk.take() {
+            let generation = self.history.iter().find(|g| g.id == refused);
+            let why = generation.map_or("", |g| &g.outcome);
+            tracing::error!(
+                generation = refused,
+                "what lies on disk can't be started with what the last supervisor left ({why}): \
+                 the program and the config that last worked go on"
+            );
+        }
+        Some(held)
+    }
+
     fn pass_frozen(&mut self, id: Id) {
-        let frozen = std::mem::take(&mut self.frozen);
+        let frozen = mem::take(&mut self.frozen);
         if frozen.is_empty() {
             self.handle(Event::Broken(
                 id,
@@ -205,7 +225,7 @@ impl Supervisor {
             worker.say(&FromSupervisor::Thaw { stale }, Vec::new());
         }
         // Nobody accepts on what only the new config named.
-        let new = std::mem::take(&mut self.new_listeners);
+        let new = mem::take(&mut self.new_listeners);
         for listener in self.holdings.release(&new, &[]) {
             listener.close();
         }
@@ -234,7 +254,7 @@ impl Supervisor {
     /// nobody could connect to its listeners.
     fn discard(&mut self, id: Id) {
         self.tell_preparing(None);
-        let (gone, kept) = std::mem::take(&mut self.holdings.listeners)
+        let (gone, kept) = mem::take(&mut self.holdings.listeners)
             .into_iter()
             .partition::<Vec<_>, _>(|l| l.pending == Some(id));
         self.holdings.listeners = kept;
@@ -280,6 +300,7 @@ impl Supervisor {
 
     fn settle(&mut self, id: Id) {
         self.forget_changes();
+        self.from_disk = None;
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
@@ -305,7 +326,9 @@ impl Supervisor {
 
     pub(super) fn share_history(&mut self, id: Id) {
         let generations = self.history.iter().cloned().collect();
-        self.tell(id, &FromSupervisor::History { generations });
+        let kept = self.keep.share().map(Share::is_whole);
+        self.told_kept = kept;
+        self.tell(id, &FromSupervisor::History { generations, kept });
     }
 
     fn say_watching(&mut self, askers: &[u64], id: Id, probation: Duration) {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::holdings::Entry;
 use super::machine::{Event, Id};
 use super::{Supervisor, sockets, timestamp};
-use crate::handover::{FromSupervisor, FromWorker, Item, Origin, PROTOCOL, Wanted};
+use crate::handover::{FromSupervisor, FromWorker, Item, PROTOCOL, Wanted};
 
 impl Supervisor {
     pub(super) fn read_worker(&mut self, id: Id) {
@@ -141,11 +141,7 @@ impl Supervisor {
             return;
         }
         let mut fds = vec![self.holdings.ledger.clone()];
-        if origin == Origin::Crash
-            && let Some((_, config)) = &self.last_good
-        {
-            fds.push(config.clone());
-        }
+        fds.extend(worker.last_worked.clone());
         let token = self.keep.token().filter(|_| worker.token);
         let is_kept = token.is_some();
         fds.extend(token);

@@ -6,24 +6,30 @@
 //!
 //! What is on its way from a worker at that moment isn't in it.
 
+mod found;
 mod lot;
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
 
 use super::holdings::{Change, Holdings};
+use super::notify;
 use super::sockets::Listener;
-use super::{notify, timestamp};
-use crate::handover::{Generation, Item};
-use crate::{ledger, sys};
+use crate::handover::Generation;
+use crate::sys;
 use lot::{Kept, Lot};
+
+pub use found::{Found, Lost};
 
 /// What the descriptors' names in systemd's store begin with; a number follows, counted by those who were killed.
 const NAME: &str = "kept-";
-/// The largest history and the like.
-const MAX_MEMORY: u64 = 1 << 20;
+/// How long what the kernel didn't take waits until it is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// The program and the config that last worked.
 pub type LastGood = (Rc<OwnedFd>, Rc<OwnedFd>);
@@ -35,22 +41,28 @@ pub struct Keep {
     name: String,
     /// Listeners that are in it.
     listeners: HashSet<u64>,
-    complained: bool,
+    /// One has gone. It is to be let go of at once: its address must be free.
+    left: bool,
+    /// Not all could be written; when that is tried again.
+    again: Option<Instant>,
+    /// What was kept of a predecessor, and couldn't be used.
+    pub lost: Lost,
 }
 
-/// What a supervisor that was killed had held.
-#[derive(Debug)]
-pub struct Found {
-    /// The ledger's memfd.
-    pub ledger: Rc<OwnedFd>,
-    /// Connections and queues.
-    pub items: Vec<(Item, Rc<OwnedFd>)>,
-    /// Listeners that it had bound.
-    pub listeners: Vec<Listener>,
-    /// The generations there were.
-    pub history: VecDeque<Generation>,
-    /// What last worked.
-    pub last_good: Option<LastGood>,
+/// How much of what is held is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Share {
+    /// Descriptors that are kept.
+    pub kept: usize,
+    /// Those that are to be.
+    pub of: usize,
+}
+
+impl Share {
+    /// Whether that is all.
+    pub fn is_whole(self) -> bool {
+        self.kept == self.of
+    }
 }
 
 impl Keep {
@@ -63,11 +75,13 @@ impl Keep {
             lot: None,
             name: format!("{NAME}{}", last.unwrap_or(0) + 1),
             listeners: HashSet::new(),
-            complained: false,
+            left: false,
+            again: None,
+            lost: Lost::default(),
         };
         let mut found = None;
         for (name, end) in named {
-            match read(end) {
+            match found::read(end, &mut keep.lost) {
                 Ok(read) => found = read.or(found),
                 Err(error) => {
                     tracing::error!(name, %error, "what systemd kept of the last supervisor can't be used");
@@ -103,152 +117,141 @@ impl Keep {
         self.lot.as_ref().map(Lot::token)
     }
 
+    /// How much of what is held is kept; nothing, if nobody keeps anything.
+    pub fn share(&self) -> Option<Share> {
+        let (kept, of) = self.lot.as_ref()?.counts();
+        Some(Share { kept, of })
+    }
+
+    /// When what couldn't be written is tried again.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.again
+    }
+
     /// Follows what was registered and released since the last time.
     pub fn follow(&mut self, holdings: &mut Holdings) {
         let changes = std::mem::take(&mut holdings.changes);
-        if self.lot.is_none() {
+        let Some(lot) = &mut self.lot else {
             return;
-        }
-        let mut taken = Vec::new();
+        };
         for change in changes {
             match change {
-                Change::Held(item, fd) => taken.push((Kept::Held(item), fd)),
-                Change::Gone(cookies, queues) => {
-                    self.take(std::mem::take(&mut taken));
-                    if let Some(lot) = &mut self.lot {
-                        let kept = lot.gone(cookies, queues);
-                        self.complain(kept);
-                    }
-                }
+                Change::Held(item, fd) => lot.take([(Kept::Held(item), fd)]),
+                Change::Gone(cookies, queues) => lot.gone(cookies, queues),
             }
         }
-        self.take(taken);
-        self.follow_listeners(&holdings.listeners);
+        self.left |= self.follow_listeners(&holdings.listeners);
+        // Else `tick` does.
+        if self.again.is_none() {
+            self.write();
+        }
     }
 
-    /// A listener that has gone is let go of at once: its address must be free.
-    fn follow_listeners(&mut self, listeners: &[Listener]) {
+    /// Tries again what couldn't be written, when that is due.
+    pub fn tick(&mut self, now: Instant) {
+        if self.again.is_some_and(|at| now >= at) {
+            self.write();
+        }
+    }
+
+    /// Whether one has gone.
+    fn follow_listeners(&mut self, listeners: &[Listener]) -> bool {
         let own = |l: &&Listener| !l.passed && l.pending.is_none();
         let now: HashSet<u64> = listeners.iter().filter(own).map(|l| l.cookie).collect();
-        if now == self.listeners {
-            return;
-        }
+        let Some(lot) = self.lot.as_mut().filter(|_| now != self.listeners) else {
+            return false;
+        };
         let new = |l: &&Listener| own(l) && !self.listeners.contains(&l.cookie);
         let new = listeners.iter().filter(new);
-        let taken = new.map(|l| (Kept::Bound(l.item(), l.file()), l.fd.clone()));
-        let taken = taken.collect();
+        lot.take(new.map(|l| (Kept::Bound(l.item(), l.file()), l.fd.clone())));
         let gone: Vec<u64> = self.listeners.difference(&now).copied().collect();
         self.listeners = now;
-        self.take(taken);
-        if let Some(lot) = self.lot.as_mut().filter(|_| !gone.is_empty()) {
-            let kept = lot.gone(gone, Vec::new()).and_then(|()| lot.tidy_all());
-            self.complain(kept);
-        }
+        let left = !gone.is_empty();
+        lot.gone(gone, Vec::new());
+        left
     }
 
     /// Keeps the ledger.
     pub fn ledger(&mut self, ledger: &Rc<OwnedFd>) {
-        self.take(vec![(Kept::Ledger, ledger.clone())]);
+        self.take([(Kept::Ledger, ledger.clone())]);
     }
 
     /// Keeps what last worked.
     pub fn last_good(&mut self, (program, config): &LastGood) {
         let program = (Kept::Program, program.clone());
-        self.take(vec![program, (Kept::Config, config.clone())]);
+        self.take([program, (Kept::Config, config.clone())]);
     }
 
     /// Keeps the generations there were.
     pub fn history(&mut self, history: &VecDeque<Generation>) {
-        if self.lot.is_none() {
-            return;
-        }
-        let json = serde_json::to_vec(history).map_err(io::Error::from);
-        match json.and_then(|json| sys::memfd_with("baton-history", &[json])) {
-            Ok(memory) => self.take(vec![(Kept::History, Rc::new(memory))]),
-            Err(error) => self.complain(Err(error)),
-        }
+        let json = || serde_json::to_vec(history).map_err(io::Error::from);
+        self.take_made(Kept::History, json);
     }
 
-    /// Everything was delivered or is on disk, and the listeners close: there is nothing to keep.
+    /// Keeps that a stop was asked for. Should it be cut short, what comes next is what lies on disk: a stop that is half
+    /// of a restart is there to bring that in force.
+    pub fn stopping(&mut self) {
+        self.take_made(Kept::Stopping, || Ok(Vec::new()));
+    }
+
+    /// There is nothing to keep: everything was delivered or is on disk and the listeners close, or nothing ever worked.
     pub fn end(&mut self) {
-        if let Some(lot) = self.lot.take() {
+        if let Some(mut lot) = self.lot.take() {
             // Whoever finds it all the same sees that it is at its end.
-            self.complain(lot.end_it());
+            let ended = lot.end_it();
+            self.note(ended);
             notify::remove(&self.name);
         }
     }
 
-    fn take(&mut self, taken: Vec<(Kept, Rc<OwnedFd>)>) {
+    fn take_made(&mut self, kept: Kept, content: impl FnOnce() -> io::Result<Vec<u8>>) {
+        if self.lot.is_none() {
+            return;
+        }
+        let memory = content().and_then(|content| sys::memfd_with("baton-kept", &[content]));
+        match memory {
+            Ok(memory) => self.take([(kept, Rc::new(memory))]),
+            Err(error) => self.note(Err(error)),
+        }
+    }
+
+    fn take<const N: usize>(&mut self, taken: [(Kept, Rc<OwnedFd>); N]) {
         if let Some(lot) = &mut self.lot {
-            let kept = lot.take(taken);
-            self.complain(kept);
+            lot.take(taken);
+            self.write();
         }
     }
 
-    /// Says once that something isn't kept: there may be ten thousand more.
-    fn complain(&mut self, kept: io::Result<()>) {
-        if let Err(error) = kept
-            && !std::mem::replace(&mut self.complained, true)
-        {
-            tracing::warn!(%error, "not all is kept for the case that this process is killed");
-        }
-    }
-}
-
-/// What is in a lot of which this is the end; nothing, if it was ended in order.
-fn read(end: &OwnedFd) -> io::Result<Option<Found>> {
-    let Some(all) = lot::read(end.as_fd())? else {
-        return Ok(None);
-    };
-    let (mut ledger, mut program, mut config, mut history) = (None, None, None, None);
-    let (mut items, mut listeners, mut strange) = (Vec::new(), Vec::new(), 0);
-    for (kept, fd) in all {
-        // A worker would refuse all of it for one socket that isn't what it is said to be.
-        let is_itself = |item: &Item| {
-            let cookie = item.cookie();
-            cookie.is_none_or(|cookie| sys::cookie(fd.as_fd()).is_ok_and(|found| found == cookie))
+    fn write(&mut self) {
+        let Some(lot) = &mut self.lot else {
+            return;
         };
-        match kept {
-            Kept::Ledger => ledger = Some(Rc::new(fd)),
-            Kept::Program => program = Some(Rc::new(above_control(fd)?)),
-            Kept::Config => config = Some(Rc::new(fd)),
-            Kept::History => history = Some(fd),
-            Kept::Held(item) if is_itself(&item) => items.push((item, Rc::new(fd))),
-            Kept::Bound(item, file) if is_itself(&item) => {
-                listeners.extend(Listener::kept(item, file, fd));
+        let mut written = lot.write();
+        if written.is_ok() && self.left {
+            written = lot.tidy_all();
+            self.left = written.is_err();
+        }
+        self.note(written);
+    }
+
+    /// Says when something isn't kept, and when all is again.
+    fn note(&mut self, written: io::Result<()>) {
+        match written {
+            Ok(()) => {
+                if self.again.take().is_some() {
+                    tracing::info!("all is kept again for the case that this process is killed");
+                }
             }
-            Kept::Held(_) | Kept::Bound(..) => strange += 1,
+            Err(error) => {
+                let before = self.again.replace(Instant::now() + AGAIN);
+                if before.is_none() {
+                    let share = self.share();
+                    tracing::warn!(
+                        %error, kept = share.map(|s| s.kept), of = share.map(|s| s.of),
+                        "not all is kept for the case that this process is killed"
+                    );
+                }
+            }
         }
     }
-    if strange > 0 {
-        tracing::error!(sockets = strange, "kept, and not what they were: closed");
-    }
-    let size = |memory: &Rc<OwnedFd>| rustix::fs::fstat(&**memory).map(|meta| meta.st_size as u64);
-    let ledger = ledger.filter(|memory| size(memory) == Ok(ledger::BYTES));
-    let ledger = ledger.ok_or_else(|| io::Error::other("it has no ledger of this version"))?;
-    let history = history
-        .and_then(|memory| sys::read_memfd(memory.as_fd(), MAX_MEMORY).ok())
-        .and_then(|json| serde_json::from_slice::<VecDeque<Generation>>(&json).ok());
-    let mut history = history.unwrap_or_default();
-    for generation in history.iter_mut().filter(|g| g.ended_at.is_none()) {
-        generation.ended_at = Some(timestamp());
-        generation.outcome = "crashed: the supervisor was killed".into();
-    }
-    tracing::warn!(
-        sockets = items.len(),
-        listeners = listeners.len(),
-        "the last supervisor was killed: what it held was kept, this one goes on with it"
-    );
-    Ok(Some(Found {
-        ledger,
-        items,
-        listeners,
-        history,
-        last_good: program.zip(config),
-    }))
-}
-
-/// A program that is held must not be where a child finds its control socket.
-fn above_control(fd: OwnedFd) -> io::Result<OwnedFd> {
-    Ok(rustix::io::fcntl_dupfd_cloexec(&fd, sys::CONTROL_FD + 1)?)
 }

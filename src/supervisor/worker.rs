@@ -30,6 +30,8 @@ pub struct Worker {
     pub outbox: Outbox,
     /// The binary it runs, held by inode.
     pub exe: Rc<OwnedFd>,
+    /// The config that it is to use, if not the one on disk.
+    pub last_worked: Option<Rc<OwnedFd>>,
     /// The config it compiled, once it is ready.
     pub config: Option<Rc<OwnedFd>>,
     /// The listeners its config names, once it said so.
@@ -59,11 +61,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts `binary`.
+    /// Starts `binary`, to use the config that last worked or the one on disk.
     ///
     /// # Errors
     /// Says which step failed, with the path.
-    pub fn spawn(binary: &Binary) -> Result<Worker, String> {
+    pub fn spawn(binary: &Binary, last_worked: Option<Rc<OwnedFd>>) -> Result<Worker, String> {
         let exe = match binary {
             Binary::OnDisk(path) => {
                 let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -102,6 +104,7 @@ impl Worker {
             link,
             outbox: Outbox::default(),
             exe,
+            last_worked,
             config: None,
             wanted: Vec::new(),
             version: String::new(),

@@ -208,6 +208,7 @@ pub(super) fn assemble(
         web: Web::new(access),
         sessions: Arc::new(sessions),
         history: Mutex::default(),
+        kept: Mutex::default(),
         serving: AtomicBool::new(false),
         began: AtomicBool::new(false),
         resized: Mutex::new(resized),

@@ -236,7 +236,7 @@ impl Conversation {
                 super::spool::obey(&self.relay, &self.link, (id, command), fds);
             }
             FromSupervisor::Trace { id } => super::trace::answer(&self.relay, &self.link, id, fds),
-            FromSupervisor::History { generations } => {
+            FromSupervisor::History { generations, kept } => {
                 if self.relay.serving.load(Ordering::SeqCst) {
                     // Nobody waits: what can't be noted now is noted with the next.
                     drop(
@@ -246,6 +246,7 @@ impl Conversation {
                     );
                 }
                 *lock(&self.relay.history) = generations;
+                *lock(&self.relay.kept) = kept;
             }
             FromSupervisor::Welcome { .. }
             | FromSupervisor::All

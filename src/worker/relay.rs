@@ -55,6 +55,8 @@ pub(super) struct Relay {
     pub web: Web,
     pub sessions: Arc<Sessions>,
     pub history: Mutex<Vec<Generation>>,
+    /// All that the supervisor holds would outlive it.
+    pub kept: Mutex<Option<bool>>,
     /// It serves, and isn't stopping.
     pub serving: AtomicBool,
     /// It has served at least once.

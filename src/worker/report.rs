@@ -84,6 +84,7 @@ pub(super) fn view(relay: &Relay) -> View {
         listeners,
         totals,
         generations: lock(&relay.history).clone(),
+        kept: *lock(&relay.kept),
     }
 }
 

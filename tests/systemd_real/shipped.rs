@@ -35,7 +35,7 @@ fn all_come_in(site: &Site, addresses: &[(&str, bool)]) {
     });
 }
 
-const NONE: &str = "nothing listens for metrics";
+const NONE: &str = "nothing to listen on for metrics";
 
 /// With systemd's sockets, and without: then what it says in comments is to be written.
 #[test]

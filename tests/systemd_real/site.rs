@@ -1,10 +1,12 @@
 //! A machine with Baton installed by its shipped units, senders and a store, and what of the lines came.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use baton::drill::{
-    Clock, Excuse, Extent, Flow, Load, Report, Senders, Sent, Sink, Status, Target,
+    Clock, Excuse, Extent, Flow, Line, Load, Report, Senders, Sent, Sink, Status, Target,
 };
 use baton::handover::{Client, Request};
 
@@ -202,6 +204,33 @@ impl Site {
             lines,
             datagrams: false,
         });
+    }
+
+    /// Sends so many lines over a connection that goes on; `number` is its own, from [`flow`](Site::flow).
+    pub fn send_over(&mut self, stream: &mut UnixStream, number: u32, lines: std::ops::Range<u64>) {
+        let mut text = Vec::new();
+        for seq in lines.clone() {
+            let (flow, micros) = (number, 0);
+            Line { flow, seq, micros }.write(&self.clock, &mut text);
+        }
+        stream.write_all(&text).unwrap();
+        self.sent.flows.retain(|flow| flow.number != number);
+        self.sent.flows.push(Flow {
+            number,
+            lines: lines.end,
+            datagrams: false,
+        });
+    }
+
+    /// The number of a connection to come.
+    pub fn flow(&mut self) -> u32 {
+        self.flows += 1;
+        self.flows - 1
+    }
+
+    /// What the service wrote to the journal.
+    pub fn journal(&self) -> String {
+        self.guest.ok(&["journalctl", "--no-pager", "--unit=baton"])
     }
 
     /// Ends all load and waits until what was sent has arrived, but for what `excuse` covers; stops the service, and judges.
