@@ -328,6 +328,10 @@ impl Journal {
 }
 
 /// A relay that logs to a journal; nothing in the config says so: standard error leads there. `None`: it takes root.
+#[expect(
+    clippy::print_stdout,
+    reason = "who reads the log sees what was not tried"
+)]
 fn journaled(config: &Config) -> Option<(Relay, Journal)> {
     let namespaces = Command::new("unshare").args(["-m", "true"]).status();
     if !namespaces.is_ok_and(|status| status.success()) {
