@@ -67,6 +67,7 @@ impl Machine {
         let text = text
             .replace("/run/systemd/system", &here("systemd"))
             .replace("/run/baton-telnet.sock", &here("telnet.sock"))
+            .replace("/run/baton", &here("run"))
             .replace("/var/lib", &here("lib"));
         let calls = self.path("calls");
         fs::write(&calls, "").unwrap();
