@@ -46,10 +46,11 @@ fn text(bytes: &[u8]) -> String {
 
 // ---- conversions ----
 
-const CONVERTED: [(&str, &str); 6] = [
+const CONVERTED: [(&str, &str); 7] = [
     ("carbon-c-relay", "stops.conf"),
     ("carbon-c-relay", "first_only.conf"),
     ("carbon-c-relay", "aggregates.conf"),
+    ("carbon-c-relay", "moved.conf"),
     ("carbon", "carbon/carbon.conf"),
     ("carbon", "carbon-hash/carbon.conf"),
     ("carbon", "carbon-aggregator/carbon.conf"),

@@ -42,6 +42,9 @@ enum Command {
     /// It makes lasting what was changed at run time: --out FILE --force in place of the file that runs, then `baton
     /// reload`, and only then `baton config reset`. A shell empties the file behind `>` before anything is asked, so
     /// `> FILE` is no way to replace the config.
+    ///
+    /// What is written has no comments: those of the file are gone where it replaces it. Keep a copy, or write to another
+    /// file and take from it what was changed.
     Export {
         /// To this file, which is there only when all is written
         #[arg(long, value_name = "FILE", conflicts_with = "json")]

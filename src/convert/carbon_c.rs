@@ -55,7 +55,11 @@ pub fn convert(source: &Source, load: &Load) -> Result<Converted, Unreadable> {
         }
     }
     if !has_listener {
-        inputs::usual_listeners(&mut sheet);
+        let place = Place {
+            file: source.name.clone(),
+            line: 1,
+        };
+        inputs::usual_listeners(&mut sheet, &place);
     }
     rules.write(&mut sheet, &clusters)?;
     Ok(sheet.finish())

@@ -58,6 +58,8 @@ pub(super) struct Sheet {
     pub(super) routes: Vec<Table>,
     pub(super) blocklist: Vec<String>,
     pub(super) listeners: Vec<String>,
+    /// Expressions of the own metrics that have routes of their own.
+    pub(super) own: Vec<String>,
     notes: Vec<Note>,
     statements: Statements,
     keys: HashSet<String>,

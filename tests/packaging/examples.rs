@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use baton::drill::{Setup, Status, free_ports};
 use toml::{Table, Value};
@@ -73,6 +73,15 @@ fn carbon_c_relay() {
             ("c.cpu", "c.cpu", 1),
         ],
     );
+    arrives(
+        "convert/moved.conf",
+        &from,
+        &[
+            // To the store for statistics, and to no other.
+            ("relays.one.in", "relays.one.in", 1),
+            ("audit.login", "audit.login", 3),
+        ],
+    );
 }
 
 #[test]
@@ -106,8 +115,61 @@ fn carbon() {
     );
 }
 
+/// What arrives is what the relay made of the same lines whose config it was.
+#[test]
+fn carbon_c_relays_figures() {
+    let figures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs/convert/moved.figures");
+    let figures = std::fs::read_to_string(figures).unwrap();
+    let of = |what: &str| -> Vec<(String, f64)> {
+        let all = figures.lines().map(|line| line.split_whitespace());
+        let all = all.map(|words| words.collect::<Vec<_>>());
+        let all = all.filter(|words| words[0] == what);
+        all.map(|words| (words[1].to_owned(), words[2].parse().unwrap()))
+            .collect()
+    };
+    let now = UNIX_EPOCH.elapsed().unwrap().as_secs();
+    // When all intervals start.
+    let at = now - now % 2;
+    let sent = of("sent");
+    let lines: Vec<String> = sent
+        .iter()
+        .map(|(name, value)| format!("{name} {value} {at}"))
+        .collect();
+    let mut expected = of("arrived");
+    let from = ["--from", "carbon-c-relay"];
+    let (arrived, config) = relayed("convert/moved.conf", &from, &lines, expected.len());
+    let mut arrived: Vec<(String, f64)> = arrived
+        .iter()
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            assert_eq!(words[2], at.to_string(), "{line}");
+            (words[0].to_owned(), words[1].parse().unwrap())
+        })
+        .collect();
+    arrived.sort_by(|a, b| a.0.cmp(&b.0));
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(arrived, expected, "{config}");
+}
+
 /// Converts a file, runs what comes of it with its senders and stores on this machine, and counts what arrives.
 fn arrives(file: &str, from: &[&str], sent: &[Sent]) {
+    let lines: Vec<String> = sent
+        .iter()
+        .map(|(name, ..)| format!("{name} 1 1600000000"))
+        .collect();
+    let copies = sent.iter().map(|(_, _, copies)| copies).sum::<usize>();
+    let (mut arrived, config) = relayed(file, from, &lines, copies);
+    arrived.sort();
+    let mut expected: Vec<String> = sent
+        .iter()
+        .flat_map(|(_, name, copies)| vec![format!("{name} 1 1600000000"); *copies])
+        .collect();
+    expected.sort();
+    assert_eq!(arrived, expected, "{file}:\n{config}");
+}
+
+/// What arrives of these lines, so many of them at least, and with which config.
+fn relayed(file: &str, from: &[&str], lines: &[String], copies: usize) -> (Vec<String>, String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/configs")
         .join(file);
@@ -128,31 +190,24 @@ fn arrives(file: &str, from: &[&str], sent: &[Sent]) {
     let setup = Setup::new(env!("CARGO_BIN_EXE_baton"), &config).unwrap();
     let mut baton = setup.start().unwrap();
     let mut sender = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    for (name, ..) in sent {
-        writeln!(sender, "{name} 1 1600000000").unwrap();
+    for line in lines {
+        writeln!(sender, "{line}").unwrap();
     }
     let settled = |status: &Status| {
         let all = status.document()["worker"]["destinations"].as_array();
         let delivered = |one: &serde_json::Value| one["given"] == one["acknowledged"];
-        status.total("in") == Some(sent.len() as u64)
+        status.total("in") == Some(lines.len() as u64)
             && all.is_some_and(|all| all.iter().all(delivered))
     };
     baton.wait_status("what was sent", LIMIT, settled).unwrap();
     // What was acknowledged has come to this machine, and is about to be read.
-    let copies = sent.iter().map(|(_, _, copies)| copies).sum::<usize>();
     let deadline = std::time::Instant::now() + LIMIT;
     while arrived.lock().unwrap().len() < copies && std::time::Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
     }
     baton.stop(LIMIT).unwrap();
-    let mut arrived = std::mem::take(&mut *arrived.lock().unwrap());
-    arrived.sort();
-    let mut expected: Vec<String> = sent
-        .iter()
-        .flat_map(|(_, name, copies)| vec![format!("{name} 1 1600000000"); *copies])
-        .collect();
-    expected.sort();
-    assert_eq!(arrived, expected, "{file}:\n{config}");
+    let arrived = std::mem::take(&mut *arrived.lock().unwrap());
+    (arrived, config)
 }
 
 /// The config with one listener, and each of its destinations at an address of its own, which takes lines.

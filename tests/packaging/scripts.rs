@@ -1,5 +1,6 @@
 //! The maintainer scripts of the packages, with a systemd that only notes what it is asked.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -264,6 +265,23 @@ fn what_the_packages_install_is_there() {
         let mut names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         assert!(names.any(|name| name.starts_with(start)), "{source}");
     }
+    // What the texts say of files beside them must be so of both.
+    let documents = |list: &str, from: &dyn Fn(&toml::Value) -> [String; 2]| {
+        let all = metadata[list]["assets"].as_array().unwrap().iter();
+        let all = all.map(from).filter(|[from, to]| {
+            to.starts_with("/usr/share/doc/baton/") && !from.ends_with("README.Debian")
+        });
+        all.collect::<BTreeSet<_>>()
+    };
+    let text = |value: &toml::Value| value.as_str().unwrap().to_owned();
+    let deb = documents("deb", &|asset| {
+        [text(&asset[0]), format!("/{}", text(&asset[1]))]
+    });
+    let rpm = documents("generate-rpm", &|asset| {
+        [text(&asset["source"]), text(&asset["dest"])]
+    });
+    assert_eq!(deb, rpm);
+    assert!(deb.len() >= 6, "{deb:?}");
     for script in ["postinst", "prerm", "postrm"] {
         assert!(packaging("deb").join(script).exists());
     }

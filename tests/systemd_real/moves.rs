@@ -44,10 +44,13 @@ fn open(guest: &Guest) -> BTreeSet<String> {
 }
 
 /// The commands of a section.
-fn commands<'g>(guide: &'g str, section: &str) -> &'g str {
+fn commands(guide: &str, section: &str) -> String {
     let (_, section) = guide.split_once(&format!("\n## {section}\n")).unwrap();
-    let (_, block) = section.split_once("\n```sh\n").unwrap();
-    block.split_once("```").unwrap().0
+    let section = section.split("\n## ").next().unwrap();
+    let blocks = section.split("\n```sh\n").skip(1);
+    blocks
+        .map(|block| block.split_once("```").unwrap().0)
+        .collect()
 }
 
 /// Does all that a guide says, where another relay has port 2003; Baton is to listen at these places then, and at the end
@@ -77,7 +80,7 @@ fn moves(from: &str, relay: &str, places: &[&str]) {
     guest.write("/root/baton.toml", config, 0o644);
     let shell = |commands: &str| guest.ok(&["sh", "-exc", &format!("cd /root; {commands}")]);
 
-    shell(commands(&guide, "3. Switch"));
+    shell(&commands(&guide, "3. Switch"));
     let mut expected = by_itself.clone();
     expected.extend(places.iter().map(|&place| place.to_owned()));
     assert_eq!(open(guest), expected);
@@ -87,7 +90,10 @@ fn moves(from: &str, relay: &str, places: &[&str]) {
     guest.ok(&["systemctl", "reload", "baton"]);
     drop(sender);
 
-    shell(commands(&guide, "4. Back"));
+    shell(&commands(&guide, "4. Back"));
+    // No store is there: it was spooled.
+    let left = shell("cat *.lines");
+    assert!(left.contains("servers.web1.cpu 1 1\n"), "{left}");
     for unit in UNITS {
         assert_eq!(guest.show(unit, "ActiveState"), "inactive", "{unit}");
         assert_eq!(guest.show(unit, "UnitFileState"), "disabled", "{unit}");

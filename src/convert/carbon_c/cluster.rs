@@ -1,5 +1,7 @@
 //! Clusters: how a route chooses, and its destinations.
 
+use std::path::Path;
+
 use super::super::Unreadable;
 use super::super::sheet::{Place, Sheet, Table};
 use super::read::Statement;
@@ -25,6 +27,9 @@ const KINDS: [(&str, Option<&str>); 7] = [
     ("jump_fnv1a_ch", Some("jump_fnv1a_ch")),
     ("file", None),
 ];
+
+/// Where the shipped unit lets it write.
+const STATE: &str = "/var/lib/baton";
 
 const KEYWORDS: [&str; 4] = ["useall", "replication", "dynamic", "ip"];
 
@@ -90,7 +95,18 @@ pub(super) fn read(
     while !statement.is_over() {
         let member = statement.word("a member")?;
         let destination = match word == "file" {
-            true => Some(format!("file:{member}")),
+            true => {
+                if !Path::new(&member).starts_with(STATE) {
+                    sheet.note(
+                        &place,
+                        format!(
+                            "cluster {name}: {member}: as a service Baton writes below {STATE} alone, and what it writes to /tmp nobody else sees: \
+                             write a path below {STATE}"
+                        ),
+                    );
+                }
+                Some(format!("file:{member}"))
+            }
             false => address(sheet, statement, &name, &member)?,
         };
         let Some(destination) = destination else {

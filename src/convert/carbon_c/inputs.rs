@@ -43,7 +43,12 @@ pub(super) fn listen(sheet: &mut Sheet, statement: &mut Statement) -> Result<(),
                 continue;
             }
             match addresses(&address, &proto) {
-                Ok(found) => listeners.extend(found),
+                Ok(found) => {
+                    if proto == "unix" {
+                        tell_of_socket(sheet, &place, &address);
+                    }
+                    listeners.extend(found);
+                }
                 Err(message) => sheet.note(&place, format!("listener {address}: {message}")),
             }
         }
@@ -59,6 +64,15 @@ pub(super) fn listen(sheet: &mut Sheet, statement: &mut Statement) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// As a service Baton can make one, but none that another finds.
+fn tell_of_socket(sheet: &mut Sheet, place: &Place, path: &str) {
+    let text = format!(
+        "listener {path}: as a service Baton has a /tmp of its own, makes files below /run/baton and /var/lib/baton alone, and sockets for its own user: \
+         have systemd make this one, by ListenStream= in a drop-in of baton-line.socket, and take it out here"
+    );
+    sheet.note(place, text);
 }
 
 fn addresses(address: &str, proto: &str) -> Result<Vec<String>, String> {
@@ -104,11 +118,14 @@ fn add(sheet: &mut Sheet, more: Vec<String>) {
     sheet.listeners = all;
 }
 
+const USUAL_SOCKET: &str = "/tmp/.s.carbon-c-relay.2003";
+
 /// Where it listens without a statement.
-pub(super) fn usual_listeners(sheet: &mut Sheet) {
+pub(super) fn usual_listeners(sheet: &mut Sheet, place: &Place) {
+    tell_of_socket(sheet, place, USUAL_SOCKET);
     let mut all = of_all("tcp", 2003);
     all.extend(of_all("udp", 2003));
-    all.push("unix:/tmp/.s.carbon-c-relay.2003".to_owned());
+    all.push(format!("unix:{USUAL_SOCKET}"));
     add(sheet, all);
 }
 
@@ -149,9 +166,8 @@ pub(super) fn statistics(
             prefix = Some(statement.word("a prefix")?);
         } else if statement.take("send") {
             let names = send_to(statement)?;
-            let own = prefix
-                .clone()
-                .unwrap_or_else(|| "carbon.relays.{host}.baton".to_owned());
+            let own = prefix.as_deref().filter(|prefix| is_prefix(prefix));
+            let own = own.unwrap_or(USUAL_PREFIX).to_owned();
             own_route(sheet, &place, &names, clusters, &own)?;
         } else if !statement.take("stop") {
             break;
@@ -159,8 +175,7 @@ pub(super) fn statistics(
     }
     statement.end()?;
     if let Some(prefix) = prefix {
-        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        match prefix.chars().all(is_allowed) {
+        match is_prefix(&prefix) {
             true => {
                 sheet.section("instrumentation").set("prefix", prefix.trim_matches('.'));
             }
@@ -171,6 +186,15 @@ pub(super) fn statistics(
         }
     }
     Ok(())
+}
+
+/// Baton's, unless the config says another.
+const USUAL_PREFIX: &str = "carbon.relays.{host}.baton";
+
+/// Whether Baton can have a prefix as it stands.
+fn is_prefix(text: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    text.chars().all(is_allowed)
 }
 
 /// `send statistics to C;`, as older files have it.
@@ -185,16 +209,11 @@ pub(super) fn old_statistics(
     statement.take("stop");
     statement.end()?;
     sheet.converted();
-    own_route(
-        sheet,
-        &place,
-        &names,
-        clusters,
-        "carbon.relays.{host}.baton",
-    )
+    own_route(sheet, &place, &names, clusters, USUAL_PREFIX)
 }
 
-/// The own metrics go through the routes; `{host}` is known only where Baton runs, so the route matches any host.
+/// The own metrics go through the routes, and are kept from all others; `{host}` is known only where Baton runs, so the
+/// route matches any host.
 fn own_route(
     sheet: &mut Sheet,
     place: &Place,
@@ -217,16 +236,26 @@ fn own_route(
         let mut route = Table::default();
         route.set("key", sheet.key(&format!("statistics-{name}")));
         let (before, after) = prefix.split_once("{host}").unwrap_or((prefix, ""));
-        match after.is_empty() {
-            true => route.set("prefix", format!("{}.", before.trim_end_matches('.'))),
-            false => route.set(
-                "regex",
-                format!("^{}[^.]+{}\\.", regex::escape(before), regex::escape(after)),
-            ),
+        let before = before.trim_start_matches('.');
+        let own = match after.is_empty() {
+            true => {
+                let before = format!("{}.", before.trim_end_matches('.'));
+                let own = format!("^{}", regex::escape(&before));
+                route.set("prefix", before);
+                own
+            }
+            false => {
+                let own = format!("^{}[^.]+{}\\.", regex::escape(before), regex::escape(after));
+                route.set("regex", own.clone());
+                own
+            }
         };
         cluster.write(&mut route);
         sheet.routes.push(route);
-        sheet.note(place, "statistics: the own metrics go to every route that matches them, not to this one alone");
+        if !sheet.own.contains(&own) {
+            sheet.note(place, "statistics: what is called like the own metrics goes to no other route, wherever it comes from");
+            sheet.own.push(own);
+        }
     }
     Ok(())
 }

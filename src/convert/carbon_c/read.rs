@@ -99,8 +99,15 @@ fn split(source: &Source) -> Result<Vec<Statement>, Unreadable> {
             c => {
                 let mut text = c.to_string();
                 let ends = |c: &char| c.is_whitespace() || matches!(c, ';' | '"' | '#');
-                while let Some(c) = chars.next_if(|c| !ends(c)) {
-                    text.push(c);
+                loop {
+                    if let Some(c) = chars.next_if(|c| !ends(c)) {
+                        text.push(c);
+                    // The only escape there is outside quotes; for the expression it is a blank, with or without it.
+                    } else if text.ends_with('\\') && chars.next_if_eq(&' ').is_some() {
+                        text.push(' ');
+                    } else {
+                        break;
+                    }
                 }
                 words.push(Word {
                     text,

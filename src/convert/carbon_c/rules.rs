@@ -105,7 +105,9 @@ impl Rules {
         clusters: &HashMap<String, Cluster>,
     ) -> Result<(), Unreadable> {
         let mut walk = Walk {
-            first_only: self.is_first_only(),
+            // Of several routes for the own metrics only the first would be asked.
+            first_only: self.is_first_only() && sheet.routes.len() <= 1,
+            own: sheet.own.clone(),
             ..Walk::default()
         };
         if walk.first_only {
@@ -144,6 +146,8 @@ impl Rules {
 #[derive(Default)]
 struct Walk {
     first_only: bool,
+    /// Expressions of the own metrics that have gone to routes of their own.
+    own: Vec<String>,
     /// Expressions of names that go no further, one a rule.
     stopped: Vec<String>,
     /// Those of them that no route before says with `first_only`.
@@ -211,14 +215,11 @@ impl Walk {
             let mut route = Table::default();
             route.set("key", sheet.key(&name));
             route.set_text("regex", &regex);
-            route.set_text(
-                "notRegex",
-                &any_of_or_none(if self.first_only {
-                    &self.unsaid
-                } else {
-                    &self.stopped
-                }),
-            );
+            let gone = match self.first_only {
+                true => self.unsaid.clone(),
+                false => [&self.own[..], &self.stopped[..]].concat(),
+            };
+            route.set_text("notRegex", &any_of_or_none(&gone));
             cluster.write(&mut route);
             sheet.routes.push(route);
             sent.push(name);

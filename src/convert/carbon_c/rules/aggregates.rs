@@ -1,7 +1,7 @@
 //! Aggregates.
 
 use super::super::super::Unreadable;
-use super::super::super::expression::{any_of, framed};
+use super::super::super::expression::{any_of, merged};
 use super::super::super::sheet::{Place, Sheet, Table};
 use super::super::read::Statement;
 use super::super::send_to;
@@ -95,7 +95,7 @@ impl Walk {
         let mut tables = Vec::new();
         for (function, template) in &rule.outputs {
             match self.output(rule, function, template) {
-                Ok(more) => tables.extend(more),
+                Ok(table) => tables.push(table),
                 Err(why) => sheet.note(
                     place,
                     format!("aggregate: {function} to {template:?}: {why}"),
@@ -109,7 +109,7 @@ impl Walk {
             );
             return;
         }
-        tell(sheet, place, rule, tables.len() > rule.outputs.len());
+        tell(sheet, place, rule);
         self.tell_of_tags(sheet, place, &rule.expressions);
         if rule.stops {
             let regex = any_of(&rule.expressions);
@@ -130,13 +130,9 @@ impl Walk {
         self.has_aggregated = true;
     }
 
-    /// The aggregations of one output: one for all expressions if it is the same for each.
-    fn output(
-        &self,
-        rule: &Aggregate,
-        function: &str,
-        template: &str,
-    ) -> Result<Vec<Table>, String> {
+    /// The aggregation of one output, for all expressions: what several of them make of names with the same output is put
+    /// together, and with `dropRaw` none sees what another has taken.
+    fn output(&self, rule: &Aggregate, function: &str, template: &str) -> Result<Table, String> {
         let Some((_, function)) = FUNCTIONS.iter().find(|(theirs, _)| *theirs == function) else {
             let function = match function {
                 "percentile50" => "median",
@@ -148,33 +144,22 @@ impl Walk {
             };
             return self.output(rule, function, template);
         };
-        let same_for_all = rule.expressions.len() > 1 && !template.contains('\\');
-        let joined = [any_of(&rule.expressions)];
-        let expressions = if same_for_all {
-            &joined[..]
-        } else {
-            &rule.expressions[..]
-        };
-        let mut tables = Vec::new();
-        for expression in expressions {
-            let framed = framed(expression, true)?;
-            let mut table = Table::default();
-            table
-                .set("function", *function)
-                .set("regex", framed.expression.clone());
-            table.set_text("notRegex", &any_of_or_none(&self.stopped));
-            table.set("format", framed.template(template)?);
-            table
-                .set("interval", rule.interval as i64)
-                .set("wait", rule.wait as i64);
-            tables.push(table);
-        }
-        Ok(tables)
+        let merged = merged(&rule.expressions, template)?;
+        let mut table = Table::default();
+        table
+            .set("function", *function)
+            .set("regex", merged.expression);
+        table.set_text("notRegex", &any_of_or_none(&self.stopped));
+        table.set("format", merged.template);
+        table
+            .set("interval", rule.interval as i64)
+            .set("wait", rule.wait as i64);
+        Ok(table)
     }
 }
 
 /// What is otherwise than it was.
-fn tell(sheet: &mut Sheet, place: &Place, rule: &Aggregate, is_divided: bool) {
+fn tell(sheet: &mut Sheet, place: &Place, rule: &Aggregate) {
     if rule.at != "start" {
         let text = format!(
             "aggregate: points have the timestamp of their interval's start here, not of its {}",
@@ -189,8 +174,8 @@ fn tell(sheet: &mut Sheet, place: &Place, rule: &Aggregate, is_divided: bool) {
         );
         sheet.note(place, text);
     }
-    if is_divided {
-        let text = "aggregate: each expression has an aggregation of its own: names of several that have the same output aren't put together";
+    if rule.expressions.len() > 1 && !rule.stops {
+        let text = "aggregate: a name that several of its expressions match counts once, for the first of them: carbon-c-relay counts it for each";
         sheet.note(place, text);
     }
     if rule.wait >= 86_400 {
