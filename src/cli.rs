@@ -132,8 +132,17 @@ impl ControlArgs {
                 true => " (say which daemon by --config FILE, BATON_CONFIG=FILE or --control PATH)",
                 false => "",
             };
+            let hint = hint_at(&error, hint);
             anyhow::anyhow!("no baton answers on {}: {error}{hint}", path.display())
         })
+    }
+}
+
+/// What can be done about a daemon that can't be asked: another user, else this.
+fn hint_at(error: &std::io::Error, else_this: &'static str) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => " (the daemon's user and root may ask: try sudo)",
+        _ => else_this,
     }
 }
 

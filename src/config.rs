@@ -183,7 +183,7 @@ impl Config {
     /// Compiles a config. The path is named in problems, and relative paths in the config are
     /// beside it.
     pub fn compile(path: &Path, source: &[u8]) -> Result<Config, Problems> {
-        compile::compile(path, source, &compile::Surroundings::of_this_process())
+        compile::compile(path, source, &compile::Surroundings::of(path))
     }
 }
 

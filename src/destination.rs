@@ -287,7 +287,7 @@ impl Destination {
             tracing::info!(
                 destination = self.spec.id,
                 peer = peer.map(tracing::field::display),
-                "up"
+                "a destination is up"
             );
             self.queue.wake_spool();
         }
@@ -307,9 +307,9 @@ impl Destination {
         let mut health = self.health.lock().unwrap_or_else(|e| e.into_inner());
         if self.is_draining() && self.is_drained() {
             // A peer that closes its side after ours.
-            tracing::debug!(destination = self.spec.id, error, "down");
+            tracing::debug!(destination = self.spec.id, error, "a destination is down");
         } else if health.error.as_ref() != Some(&error) {
-            tracing::warn!(destination = self.spec.id, error, "down");
+            tracing::warn!(destination = self.spec.id, error, "a destination is down");
         }
         *health = Health {
             state: State::Down,

@@ -5,7 +5,9 @@
 //! did, and somebody should look; `info`, what is as it was meant, what clients do wrong among it: whoever pages people at
 //! `warn` and above hears nothing of a good day.
 
+mod journal;
 mod repeats;
+mod text;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::os::fd::AsFd;
@@ -17,6 +19,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use journal::Journal;
 pub use repeats::tell_repeats;
 
 /// Whether the log has a place to go to.
@@ -34,7 +37,7 @@ pub fn init(level: &str, format: &str) {
         "text" | "json" => false,
         _ => is_journal(),
     };
-    let journal = to_journal.then(journal).flatten();
+    let journal = to_journal.then(Journal::open).flatten();
     let result = match (format, journal) {
         (_, Some(journal)) => registry.with(journal).try_init(),
         ("json", None) => {
@@ -44,7 +47,8 @@ pub fn init(level: &str, format: &str) {
         (_, None) => {
             let layer = tracing_subscriber::fmt::layer()
                 .with_ansi(false)
-                .with_target(false);
+                .with_target(false)
+                .fmt_fields(text::fields());
             registry.with(layer.with_writer(std::io::stderr)).try_init()
         }
     };
@@ -82,25 +86,6 @@ pub fn tell_panics() {
             panic.payload_as_str().unwrap_or("without words"),
         ));
     }));
-}
-
-/// The journal, if there is one. Fields are called `BATON_DESTINATION` and so on.
-fn journal() -> Option<tracing_journald::Layer> {
-    use tracing_journald::{Priority, PriorityMappings};
-    let priorities = PriorityMappings {
-        error: Priority::Error,
-        warn: Priority::Warning,
-        info: Priority::Informational,
-        debug: Priority::Debug,
-        trace: Priority::Debug,
-    };
-    let journal = tracing_journald::layer().ok()?;
-    let journal = journal
-        .with_priority_mappings(priorities)
-        .with_field_prefix(Some("BATON".to_owned()))
-        // Not the file's name, which may be `baton (deleted)` after an upgrade.
-        .with_syslog_identifier("baton".to_owned());
-    Some(journal)
 }
 
 /// Whether standard error leads to the journal. There a line of text has no level; systemd says so in this variable (systemd.exec(5)), which

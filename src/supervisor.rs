@@ -40,7 +40,7 @@ use sockets::Listener;
 use unavailable::Unavailable;
 use worker::Worker;
 
-pub use settings::{Settings, default_control};
+pub use settings::Settings;
 
 /// Generations that are remembered.
 const HISTORY: usize = 100;

@@ -9,6 +9,7 @@
 )]
 
 mod child;
+mod directories;
 mod limits;
 mod memory;
 mod passing;
@@ -18,6 +19,7 @@ mod watch;
 pub use child::{
     CONTROL_FD, Child, ignore_termination_signals, inherited, set_process_name, spawn_worker,
 };
+pub use directories::Directories;
 pub use limits::{has_descriptors, raise_open_files};
 pub use memory::{MappedRing, Words, memfd, memfd_with, read_memfd, seal};
 pub use passing::{MAX_FDS, Packet, receive, send};

@@ -61,6 +61,7 @@ fn a_good_day_pages_nobody() {
     relay.instance.stop(LIMIT).unwrap();
     let log = relay.instance.log();
     assert!(log.contains("a line sender is on the pickle port"), "{log}");
+    assert!(!log.contains("aggregation windows"), "{log}");
     assert_eq!(pages(&log), [""; 0], "{log}");
 }
 
@@ -83,13 +84,15 @@ fn what_goes_wrong_pages() {
     });
     let log = relay.instance.log();
     for word in [
-        "WARN down destination=\"gone\"",
+        "WARN a destination is down destination=\"gone\"",
         "WARN lines were dropped",
         "WARN a worker has ended generation=1",
         "ERROR the reload was refused",
     ] {
         assert!(log.contains(word), "{word}: {log}");
     }
+    // Why, once.
+    assert_eq!(log.matches("\"nonsense\"").count(), 1, "{log}");
 }
 
 /// A relay whose workers do what the file `faults` says.
@@ -371,11 +374,15 @@ fn the_journal_has_fields_and_levels() {
     let Some((mut relay, journal)) = journaled(&Config::to(&["127.0.0.1:1 id=gone"])) else {
         return;
     };
-    let down = journal.wait_for(|message| message == "down");
+    let down = journal.wait_for(|message| message.starts_with("a destination is down"));
     assert_eq!(down["PRIORITY"], "4");
     assert_eq!(down["BATON_DESTINATION"], "gone");
     assert!(down["BATON_ERROR"].contains("refused"), "{down:?}");
     assert_eq!(down["SYSLOG_IDENTIFIER"], "baton");
+    // Who sees the message alone knows it, too.
+    let error = &down["BATON_ERROR"];
+    let whole = format!("a destination is down destination=\"gone\" error={error:?}");
+    assert_eq!(down["MESSAGE"], whole);
     // Who asks for a listener finds what was held back of it, too.
     for _ in 0..10 {
         let mut client = relay.connect_unix();
@@ -385,7 +392,7 @@ fn the_journal_has_fields_and_levels() {
     let listener = format!("unix:{}", relay.instance.path("line.sock").display());
     assert_eq!(more["BATON_LISTENER"], listener);
     relay.instance.signal(Signal::SIGTERM).unwrap();
-    let end = journal.wait_for(|message| message == "the supervisor ends");
+    let end = journal.wait_for(|message| message == "the supervisor ends status=0");
     assert_eq!(end["PRIORITY"], "6");
     relay.instance.wait_ended(LIMIT).unwrap();
     assert_eq!(relay.instance.log(), "");

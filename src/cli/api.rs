@@ -12,10 +12,10 @@ use anyhow::anyhow;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::VERSION;
+use super::{VERSION, hint_at};
 pub use http::{Response, Stream};
 pub use place::{Address, Args};
-pub use problem::{Failed, Problem};
+pub use problem::{Failed, LATER, NO_DAEMON, Problem};
 
 /// How long an answer may take: a change waits for the end of a restart, and for the disk.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -134,9 +134,9 @@ impl Api {
             false => " (say which daemon by --config FILE, BATON_CONFIG=FILE or --api ADDRESS)",
         };
         Err(Failed::NoDaemon {
+            hint: hint_at(&error, hint),
             address,
             error,
-            hint,
         })
     }
 }

@@ -150,11 +150,14 @@ mod tests {
     use super::super::compile::{self, Surroundings};
     use super::super::{Config, Problems};
     use super::*;
+    use crate::sys::Directories;
 
     fn compiled(text: &str, runtime_directory: Option<&str>) -> Result<Config, Problems> {
         let surroundings = Surroundings {
-            runtime_directory: runtime_directory.map(PathBuf::from),
-            state_directory: None,
+            directories: Directories {
+                runtime: runtime_directory.map(PathBuf::from),
+                state: None,
+            },
             memory: None,
         };
         let path = Path::new("/etc/baton/baton.toml");

@@ -1,4 +1,3 @@
-use std::env;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use super::{
 use super::{keys, memory, relay_ng, routes, rules};
 use crate::route::BlockRule;
 use crate::spec::one_line;
+use crate::sys::Directories;
 use crate::validate::{Level, LevelM20, Rules};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,25 +34,18 @@ const INTERVAL: RangeInclusive<Duration> = SECOND..=HOUR;
 
 /// What a config's meaning depends on besides its text.
 pub(super) struct Surroundings {
-    /// systemd's RuntimeDirectory=, where the control socket goes by default.
-    pub(super) runtime_directory: Option<PathBuf>,
-    /// systemd's StateDirectory=, where the state goes by default.
-    pub(super) state_directory: Option<PathBuf>,
+    /// Where the control socket and the state go by default.
+    pub(super) directories: Directories,
     /// The machine's memory, in bytes.
     pub(super) memory: Option<u64>,
 }
 
 impl Surroundings {
-    pub(super) fn of_this_process() -> Surroundings {
-        // systemd.exec(5): several directories are split by colons.
-        let directory = |variable| {
-            let directories = env::var_os(variable).unwrap_or_default();
-            let first = env::split_paths(&directories).next();
-            first.filter(|path| path.is_absolute())
-        };
+    /// Of the config at this path.
+    pub(super) fn of(path: &Path) -> Surroundings {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         Surroundings {
-            runtime_directory: directory("RUNTIME_DIRECTORY"),
-            state_directory: directory("STATE_DIRECTORY"),
+            directories: Directories::of(path.parent().unwrap_or(Path::new("/"))),
             memory: memory::total(),
         }
     }
@@ -190,7 +183,7 @@ fn control(
             path
         }
         None => {
-            let runtime_directory = surroundings.runtime_directory.as_deref();
+            let runtime_directory = surroundings.directories.runtime.as_deref();
             runtime_directory.map_or("baton.sock".into(), |directory| {
                 directory.join("control.sock")
             })
@@ -339,8 +332,10 @@ mod tests {
         memory: Option<u64>,
     ) -> Result<Config, Problems> {
         let surroundings = Surroundings {
-            runtime_directory: runtime_directory.map(PathBuf::from),
-            state_directory: None,
+            directories: Directories {
+                runtime: runtime_directory.map(PathBuf::from),
+                state: None,
+            },
             memory,
         };
         compile(

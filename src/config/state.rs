@@ -110,7 +110,7 @@ fn path(
             compile::beside(folder, Path::new(text))
         }
         None => {
-            let directory = surroundings.state_directory.as_deref();
+            let directory = surroundings.directories.state.as_deref();
             compile::beside(directory.unwrap_or(folder), Path::new("baton.db"))
         }
     };
@@ -124,11 +124,14 @@ fn path(
 mod tests {
     use super::super::{Config, Problems};
     use super::*;
+    use crate::sys::Directories;
 
     fn compiled(text: &str, state_directory: Option<&str>) -> Result<Config, Problems> {
         let surroundings = Surroundings {
-            runtime_directory: None,
-            state_directory: state_directory.map(PathBuf::from),
+            directories: Directories {
+                runtime: None,
+                state: state_directory.map(PathBuf::from),
+            },
             memory: None,
         };
         let path = Path::new("/etc/baton/baton.toml");

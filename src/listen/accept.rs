@@ -48,7 +48,7 @@ async fn accept_for_ever(inputs: &Arc<Inputs>, listener: &Listener) {
     let socket = match listener.watched() {
         Ok(socket) => socket,
         Err(error) => {
-            tracing::error!(listener = listener.address, %error, "can't be watched");
+            tracing::error!(listener = listener.address, %error, "a listener can't be watched");
             return;
         }
     };

@@ -351,7 +351,7 @@ fn refuse_frame(
         length = frames::length(head),
         max_frame = inputs.limits.max_frame,
         hint,
-        "closed: a frame over the limit"
+        "a connection was closed: a frame over the limit"
     );
     let mut what = lane.buffer[rest.start..rest.end.min(rest.start + SHOWN)].to_vec();
     // Its head may have come with an earlier read.

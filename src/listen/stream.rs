@@ -459,7 +459,7 @@ fn close_idle(inputs: &Inputs, connection: &Connection) -> bool {
     tracing::info!(
         peer = connection.peer,
         listener = connection.listener,
-        "closed: idle"
+        "a connection was silent for idle_timeout: closed"
     );
     end(inputs, connection, &mut lane, &mut state);
     true

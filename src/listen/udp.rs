@@ -50,7 +50,7 @@ pub async fn read_datagrams(inputs: Arc<Inputs>, listener: Arc<Listener>) {
     let socket = match listener.watched() {
         Ok(socket) => socket,
         Err(error) => {
-            tracing::error!(listener = listener.address, %error, "can't be watched");
+            tracing::error!(listener = listener.address, %error, "a socket can't be watched");
             return;
         }
     };

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::hash::BuildHasher;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
+
+use super::text::harmless;
 
 /// How often a line may come.
 const PACE: Duration = Duration::from_secs(1);
@@ -144,13 +146,17 @@ fn cut(mut text: String) -> String {
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let written = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            "destination" => write!(self.destination.get_or_insert_default(), "{value:?}"),
-            "listener" => write!(self.listener.get_or_insert_default(), "{value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
-        };
-        written.expect("writing to memory does not fail");
+        let value = format!("{value:?}");
+        match field.name() {
+            "message" => self.message.push_str(&value),
+            "destination" => self.destination = Some(value),
+            "listener" => self.listener = Some(value),
+            name => {
+                // It will be in a message, in which a newline stays one.
+                let value = harmless(&value, |_| false);
+                self.fields.extend([" ", name, "=", &*value]);
+            }
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

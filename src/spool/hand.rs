@@ -162,7 +162,12 @@ pub(super) fn give<B: Begin>(
                 let mut change = who.begin(store)?;
                 let damaged = change.set_aside(from, seq, &reason)?;
                 change.commit()?;
-                tracing::error!(destination = from, row = seq, reason, "set aside");
+                tracing::error!(
+                    destination = from,
+                    row = seq,
+                    reason,
+                    "a row can't be moved: set aside"
+                );
                 return Ok(Some(Given {
                     damaged,
                     ..Given::default()

@@ -130,7 +130,7 @@ impl Supervisor {
                     generation = id,
                     pid = worker.child.pid(),
                     origin = origin.as_str(),
-                    "worker started"
+                    "a worker was started"
                 );
                 self.workers.insert(id, worker);
             }
@@ -271,7 +271,7 @@ impl Supervisor {
         tracing::info!(
             generation = id,
             pause_us = pause.map(|p| p.as_micros() as u64),
-            "serving"
+            "the worker serves"
         );
         self.note(id, |g| {
             g.serving_at = Some(timestamp());

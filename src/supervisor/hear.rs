@@ -79,7 +79,10 @@ impl Supervisor {
                 self.handle(Event::Ready(id));
             }
             FromWorker::Refused { reason, status } => {
-                tracing::error!(generation = id, "the new worker refuses: {reason}");
+                // With one that serves it is a reload that fails, which is said with the reason.
+                if self.machine.serving().is_none() {
+                    tracing::error!(generation = id, "the new worker refuses: {reason}");
+                }
                 self.handle(Event::Refused(id, reason, status));
             }
             FromWorker::Frozen { successor } => {
@@ -210,7 +213,7 @@ impl Supervisor {
 
     fn release(&mut self, id: Id, cookies: Vec<u64>, queues: Vec<String>) {
         for listener in self.holdings.release(&cookies, &queues) {
-            tracing::info!(address = %listener.address, "no longer listening");
+            tracing::info!(address = %listener.address, "a listener was closed: no config has it any more");
             listener.close();
         }
         match self.machine.candidate() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::DEATH;
 use super::machine::{EXTENSIONS, PASS_TIMEOUT, STEP_TIMEOUT, STOP_EXTENSIONS, STOP_GRACE, Times};
+use crate::sys::Directories;
 
 /// What the supervisor needs of the config.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,15 +88,11 @@ fn relay_ng_level(table: &toml::Table) -> Option<&str> {
     }
 }
 
-/// `$RUNTIME_DIRECTORY/control.sock` (systemd.exec(5)), else `baton.sock` beside the config.
-pub fn default_control(base: &Path) -> PathBuf {
-    match std::env::var_os("RUNTIME_DIRECTORY") {
-        // A unit with several runtime directories gets them separated by colons.
-        Some(dirs) if !dirs.is_empty() => {
-            let dirs = dirs.to_string_lossy().into_owned();
-            Path::new(dirs.split(':').next().unwrap_or(&dirs)).join("control.sock")
-        }
-        _ => base.join("baton.sock"),
+/// `control.sock` in the [runtime directory](Directories), else `baton.sock` beside the config.
+fn default_control(base: &Path) -> PathBuf {
+    match Directories::of(base).runtime {
+        Some(directory) => directory.join("control.sock"),
+        None => base.join("baton.sock"),
     }
 }
 

@@ -115,7 +115,7 @@ pub fn passed_by_systemd() -> (Vec<Listener>, Vec<(String, OwnedFd)>) {
                     "line" | "pickle" | "http" | "telnet"
                 ) =>
             {
-                tracing::info!(address = %listener.address, kind = name, "from systemd");
+                tracing::info!(address = %listener.address, kind = name, "took a socket from systemd");
                 Some(listener)
             }
             Ok(listener) => {

@@ -9,7 +9,10 @@ use crate::listen::{empty_accept_queue, read_stream};
 /// Lets go of what the config no longer has. These listeners are among it.
 pub(super) fn settled(relay: &Arc<Relay>, leaving: &[u64]) {
     for gone in lock(&relay.listeners).extract_if(.., |l| leaving.contains(&l.cookie)) {
-        tracing::info!(address = gone.address, "no longer listening");
+        tracing::info!(
+            address = gone.address,
+            "a listener was closed: the config has it no more"
+        );
         // One task listens, now or as soon as it begins.
         gone.leaving.notify_one();
         if gone.kind == "http" {

@@ -215,10 +215,13 @@ fn judge(
 fn tell(destination: &Destination, up: bool) {
     let id = &destination.spec.id;
     match up {
-        true => tracing::info!(destination = id, "taken for up again: it gets lines"),
+        true => tracing::info!(
+            destination = id,
+            "a destination is taken for up again: it gets lines"
+        ),
         false => tracing::warn!(
             destination = id,
-            "taken for down: its lines go to others while there are any"
+            "a destination is taken for down: its lines go to others while there are any"
         ),
     }
 }

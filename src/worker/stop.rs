@@ -115,7 +115,7 @@ async fn stop(
             tracing::warn!(
                 destination = destination.spec.id,
                 lines,
-                "undelivered at the stop: dropped"
+                "lines were undelivered at the stop: dropped"
             );
             undelivered.push(format!("{lines} lines for {}", destination.spec.id));
         }
@@ -176,7 +176,7 @@ async fn stow(relay: &Arc<Relay>, destinations: &[Arc<Destination>]) -> bool {
     match answer {
         Ok(Ok(Ok(lines))) => {
             if lines > 0 {
-                tracing::info!(lines, "undelivered: kept in the spool");
+                tracing::info!(lines, "lines were undelivered: kept in the spool");
             }
             true
         }

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::fault;
 use super::relay::{Relay, lock};
+use crate::aggregate::Merged;
 use crate::aggregating::Tally;
 use crate::intake::{Snapshot, now_ms};
 use crate::ledger::{Cell, Count, Kind, Object, Writer};
@@ -353,6 +354,7 @@ fn merge_windows(
     let number = first * (1 + parcel.waiting());
     let windows = &relay.inputs.intake.windows;
     match windows.merge(parcel.windows, number, rules, &mut came) {
+        Ok(merged) if merged == Merged::default() => {}
         Ok(merged) => {
             tracing::info!(
                 windows = merged.windows,

@@ -116,6 +116,7 @@ fn there_is_a_man_page_for_each_subcommand() {
         "baton-route-add.1",
         "baton-history-undo.1",
         "baton-spool-list.1",
+        "baton.toml.5",
     ] {
         assert!(names.iter().any(|one| one == name), "{name}: {names:?}");
     }
@@ -132,6 +133,58 @@ fn there_is_a_man_page_for_each_subcommand() {
         baton(&["man", taken.to_str().unwrap()]).status.code(),
         Some(1)
     );
+}
+
+/// What is behind a name, as `.TP` has it.
+fn terms(page: &str) -> Vec<String> {
+    let terms = page.split(".TP\n\\fB").skip(1);
+    let terms = terms.filter_map(|term| term.split_once("\\fR"));
+    terms.map(|(term, _)| term.replace('\\', "")).collect()
+}
+
+#[test]
+fn the_first_page_says_what_people_look_for() {
+    let page = said(&["man"]);
+    let section = |name: &str| {
+        let (_, rest) = page.split_once(&format!("\n.SH {name}\n")).expect(name);
+        rest.split("\n.SH ").next().unwrap().to_owned()
+    };
+    // As README's tables have it.
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let rows = |head: &str| {
+        let (_, table) = readme.split_once(head).expect(head);
+        let rows = table
+            .lines()
+            .skip(2)
+            .map_while(|row| row.strip_prefix("| "));
+        let rows = rows.filter_map(|row| row.split(" | ").next());
+        rows.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let statuses = terms(&section("\"EXIT STATUS\""));
+    assert_eq!(statuses, rows("| exit status | means |"));
+    let signals = terms(&section("SIGNALS"));
+    assert_eq!(signals, rows("| signal to the supervisor | what it does |"));
+    assert!(section("ENVIRONMENT").contains("BATON_CONFIG"));
+    assert!(section("FILES").contains("/var/lib/baton/baton.db"));
+    assert!(section("\"SEE ALSO\"").contains("baton.toml(5)"));
+}
+
+#[test]
+fn pages_of_subcommands_have_values_and_examples() {
+    let folder = tempfile::tempdir().unwrap();
+    said(&["man", folder.path().to_str().unwrap()]);
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let page = read("baton-run.1");
+    assert!(page.contains("[OPTIONS] \\-\\-config <FILE>\n"), "{page}");
+    let examples = ".SH EXAMPLES\n.EX\nbaton run \\-\\-config /etc/baton/baton.toml\n.EE\n";
+    assert!(page.contains(examples), "{page}");
+    assert!(!page.contains("EXTRA"), "{page}");
+    // Each key, with its comment.
+    let config = read("baton.toml.5");
+    let probation = ".TP\n\\fBprobation = \"5s\"\\fR\nHow long a new worker is watched;";
+    assert!(config.contains(probation), "{config}");
+    assert!(config.contains("\n.SS [[route.destination]]\n"), "{config}");
 }
 
 /// As groff reads it, where there is one.

@@ -92,7 +92,10 @@ fn case_13_a_silent_connection_is_closed_after_idle_timeout() {
         status.number("/worker/totals/rejected/unterminated"),
         Some(1)
     );
-    assert_eq!(relay.logged("closed: idle"), 2);
+    assert_eq!(
+        relay.logged("a connection was silent for idle_timeout: closed"),
+        2
+    );
     relay.check_books();
 }
 

@@ -267,6 +267,45 @@ fn a_reload_finds_the_control_socket_that_the_config_names() {
     assert!(status.contains("generation 2"), "{status}");
 }
 
+/// The command line, which systemd tells nothing, finds by the config what the service has, running or not.
+#[test]
+fn the_config_leads_to_the_service_and_its_spool() {
+    let Some(site) = Site::set_up() else {
+        return;
+    };
+    site.start();
+    site.serving();
+    let config = "/etc/baton/baton.toml";
+    let ask = |words: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        site.guest.ok(&words)
+    };
+    for words in ["status", "spool list", "route list", "reload"] {
+        ask(&format!("baton {words} --config {config}"));
+        ask(&format!("env BATON_CONFIG={config} baton {words}"));
+    }
+    let said = ask(&format!("baton check --config {config}"));
+    assert!(said.contains("state in /var/lib/baton/baton.db,"), "{said}");
+    for words in ["status", "spool list", "route list"] {
+        let asked = [&["baton"], &words.split(' ').collect::<Vec<_>>()[..]].concat();
+        let refused = site.guest.run(&[&AS_DAEMON[..], &asked].concat());
+        assert!(!refused.status.success());
+        let said = text(&refused);
+        assert!(said.contains("root may ask"), "{words}: {said}");
+    }
+    ask("systemctl stop baton");
+    let said = text(&site.guest.run(&["baton", "spool", "list"]));
+    assert!(said.contains("say which spool by --config FILE"), "{said}");
+    ask(&format!("baton spool list --config {config}"));
+    assert!(!site.guest.path("/etc/baton/baton.db").exists());
+    // Who reads the messages alone is told of what they are.
+    let journal = ask("journalctl --unit=baton --output=cat");
+    assert!(
+        journal.contains("took a socket from systemd address="),
+        "{journal}"
+    );
+}
+
 /// The history has the name of who asked, not that of nobody.
 #[test]
 fn who_changes_something_over_a_unix_socket_is_known() {

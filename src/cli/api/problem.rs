@@ -10,9 +10,9 @@ use crate::admin::desk::BacklogOf;
 use crate::amend::Refused;
 
 /// EX_UNAVAILABLE, sysexits.h: no daemon answers.
-const NO_DAEMON: u8 = 69;
+pub const NO_DAEMON: u8 = 69;
 /// EX_TEMPFAIL, sysexits.h: it may be asked again.
-const LATER: u8 = 75;
+pub const LATER: u8 = 75;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use rustix::fs::FlockOperation;
 use serde_json::Value;
 
-use super::super::{WELL_KNOWN, named};
+use super::super::{WELL_KNOWN, hint_at, named};
 use crate::config::Config;
 use crate::handover::{Answer, Client, Outcome, Request, SpoolCommand};
 use crate::state::{Store, Total};
@@ -88,10 +88,14 @@ impl Args {
             (Some(path), _, _) => path.clone(),
             (None, Some(path), _) => path,
             (None, None, Some(config)) => config?.state.path,
-            (None, None, None) => bail!(
-                "no baton answers on {}: say which spool by --config FILE or --state PATH",
-                control.display()
-            ),
+            (None, None, None) => {
+                let asked = Client::connect(&control);
+                let hint = asked.map_or_else(|error| hint_at(&error, ""), |_| "");
+                bail!(
+                    "no baton answers on {}: say which spool by --config FILE or --state PATH{hint}",
+                    control.display()
+                )
+            }
         };
         Ok(Place { path, known })
     }
