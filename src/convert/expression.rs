@@ -162,8 +162,10 @@ fn pieces(inner: &str) -> Result<Vec<Piece>, String> {
             Some((number, after)) => (number, after),
             None => rest.split_at(digits),
         };
+        // Right behind a group these stand for themselves, as others do.
+        let is_behind_group = text.is_empty() && matches!(pieces.last(), Some(Piece::Group(_)));
         if number.starts_with(['_', '^', '.'])
-            || braced.is_none() && rest.starts_with(['_', '^', '.'])
+            || braced.is_none() && rest.starts_with(['_', '^', '.']) && !is_behind_group
         {
             return Err("Baton's templates change no case and no dots".to_owned());
         }
@@ -208,8 +210,10 @@ mod tests {
             ("(a)(b)?", r"\2\g{1}1\9", "xaac", "xa1ac"),
             ("a", r"$1\$\.", "a", "$1$."),
             ("z", "-", "abc", "abc"),
+            // As its own example has it.
+            ("(a)(b)", r"\2\.\1\_\1", "xabc", "xb.a_ac"),
         ] {
-            if into.contains(r"\.") {
+            if into.contains(r"\$\.") {
                 assert!(framed(expression, false).unwrap().template(into).is_err());
                 continue;
             }
