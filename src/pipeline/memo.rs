@@ -344,7 +344,8 @@ fn is_sampled(name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::{Entries, Fate, Matcher, Patterns, TableRoute};
+    use crate::pipeline::{Batch, Terms};
+    use crate::route::{Entries, Fate, Matcher, Moment, Patterns, TableRoute};
 
     /// A table that is worth a memo.
     fn table() -> Table {
@@ -399,6 +400,52 @@ mod tests {
         }
         let [.., before_last, last] = looked_up;
         assert!(before_last + last < names / 4, "{looked_up:?} of {names}");
+    }
+
+    /// Whether only a sample is looked up still, after more new names than the credit allows and then 20,000 names over and over,
+    /// of which so many hosts send in turn.
+    fn samples_at_the_end(hosts: usize) -> bool {
+        let routes = (0..hosts.max(100)).map(|host| {
+            let patterns = Patterns {
+                sub: format!(".h{host:03}."),
+                ..Patterns::default()
+            };
+            let matcher = Matcher::new(&patterns).unwrap();
+            TableRoute::to_all(&host.to_string(), matcher, vec![(0, Matcher::all())])
+        });
+        let table = Table::new(Entries {
+            routes: routes.collect(),
+            destinations: 1,
+            ..Entries::default()
+        });
+        let terms = Terms {
+            table: &table,
+            rules: &Rules::default(),
+            now: 1_790_000_000,
+            moment: Moment {
+                up: &[true],
+                turn: 0,
+            },
+            order: None,
+        };
+        let mut batch = Batch::new();
+        let mut send = |numbers: std::ops::Range<usize>| {
+            let line = |at| format!("servers.h{:03}.m{at} 1 1790000000\n", at % hosts);
+            let text: String = numbers.map(line).collect();
+            batch.run(&terms, text.as_bytes());
+            assert_eq!(batch.unrouted(), 0);
+            batch.memo.is_sampling()
+        };
+        assert!(send(100_000..110_000 + CREDIT as usize), "all are new");
+        let passes = (0..10).map(|_| send(0..20_000));
+        passes.last().unwrap()
+    }
+
+    #[test]
+    fn names_that_rules_are_asked_about_are_seen_to_come_again() {
+        assert!(!samples_at_the_end(100));
+        // The same rules are found for each name: there is nothing to be saved.
+        assert!(samples_at_the_end(1));
     }
 
     #[test]
