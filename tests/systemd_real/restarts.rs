@@ -1,7 +1,6 @@
 //! Restarts that don't go as they should.
 
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt;
 
 use baton::drill::Status;
 
@@ -22,10 +21,7 @@ fn a_stop_that_systemd_cuts_short_is_half_of_a_restart_all_the_same() {
     let after = site.serving();
     assert_eq!(after.generation(), Some(2));
     assert_ne!(config(&after), config(&before));
-    let worker = after.worker_pid().unwrap();
-    let runs = std::fs::metadata(site.guest.path(&format!("/proc/{worker}/exe"))).unwrap();
-    let installed = std::fs::metadata(site.guest.path("/usr/bin/baton")).unwrap();
-    assert_eq!(runs.ino(), installed.ino());
+    site.runs_what_is_installed(&after);
     let told = site.journal();
     assert!(told.contains("its stop was cut short"), "{told}");
     site.sink.resume().unwrap();

@@ -1,7 +1,6 @@
 //! What an operator does.
 
 use std::net::TcpStream;
-use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -48,10 +47,7 @@ fn a_reload_starts_the_new_program_with_the_new_config() {
         site.guest.ok(&["systemctl", "reload", "baton"]);
         let status = site.serving();
         assert_eq!(status.generation(), Some(round as u64 + 2));
-        let worker = status.worker_pid().unwrap();
-        let runs = std::fs::metadata(site.guest.path(&format!("/proc/{worker}/exe"))).unwrap();
-        let installed = std::fs::metadata(site.guest.path("/usr/bin/baton")).unwrap();
-        assert_eq!(runs.ino(), installed.ino());
+        site.runs_what_is_installed(&status);
         visits.another();
     }
     assert_eq!(site.guest.show("baton", "MainPID"), pid);

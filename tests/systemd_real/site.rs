@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -132,6 +133,16 @@ impl Site {
 
     pub fn serving(&self) -> Status {
         self.wait_status("a worker that serves", Status::is_serving)
+    }
+
+    /// That the worker which serves runs the program that is installed.
+    pub fn runs_what_is_installed(&self, status: &Status) {
+        let inode = |path: &str| std::fs::metadata(self.guest.path(path)).unwrap().ino();
+        let worker = status.worker_pid().unwrap();
+        assert_eq!(
+            inode(&format!("/proc/{worker}/exe")),
+            inode("/usr/bin/baton")
+        );
     }
 
     /// Adds connections that send until the end, and waits until their lines arrive.
