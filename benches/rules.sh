@@ -70,12 +70,14 @@ done
 { echo "first_only = true"; head_of $in; routes 36 3; echo "$route"; } > "$folder/twelve-met.toml"
 { head_of $sink; printf 'http = ["tcp://127.0.0.1:%s"]\n' $page; } > "$folder/sink.toml"
 
-# Ten neighbouring lines a host, as its agent sends them.
+# Ten neighbouring lines a host, as its agent sends them; NEIGHBOURS=1 is a stream in which each line is of another host.
+neighbours=${NEIGHBOURS:-10}
 lines=$((million * 1000000 / 2))
 lines_of() { # NAMES HOSTS
-    awk -v n="$lines" -v names="$1" -v hosts="$2" 'BEGIN { for (i = 0; i < n; i++) {
-        last = names == "once" ? sprintf("%07d", i) : sprintf("%02d", int(i / 10 / hosts) % 10)
-        printf "servers.h%03d.cpu%d.user.%s 1 1790000000\n", int(i / 10) % hosts, i % 10, last } }'
+    awk -v n="$lines" -v names="$1" -v hosts="$2" -v run="$neighbours" 'BEGIN { for (i = 0; i < n; i++) {
+        nth = int(i / run / hosts) * run + i % run # of this host
+        last = names == "once" ? sprintf("%07d", i) : sprintf("%02d", int(nth / 10) % 10)
+        printf "servers.h%03d.cpu%d.user.%s 1 1790000000\n", int(i / run) % hosts, nth % 10, last } }'
 }
 
 came() { exec 3<>"/dev/tcp/127.0.0.1/$page"; printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3; awk '/^baton_lines_in_total/ {n += $2} END {print n + 0}' <&3; }

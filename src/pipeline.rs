@@ -222,13 +222,13 @@ impl Batch {
         let line = &input[range.clone()];
         let ended = range.end < input.len();
         let verdict = match judge::canonical(terms.rules, line) {
-            Some(name) if ended => Verdict::AsItCame { name: 0..name },
+            Some(name) if ended => Verdict::AsItCame { name },
             _ => judge::judge(terms.rules, terms.now, line, ended, &mut self.scratch),
         };
-        let (name, text, changed) = match verdict {
+        let (name, line, text, changed) = match verdict {
             Verdict::Empty => return,
-            Verdict::AsItCame { name } => (&line[name], range.start..range.end + 1, false),
-            Verdict::Changed { name, text } => (self.scratch.text(name), text, true),
+            Verdict::AsItCame { name } => (name, line, range.start..range.end + 1, false),
+            Verdict::Changed { name, text } => (name, self.scratch.text(text.clone()), text, true),
             Verdict::Rejected(reason) => return self.reject(reason, range),
         };
         self.lines += 1;
@@ -242,19 +242,21 @@ impl Batch {
         if self.is_plain
             || self.decides_plainly && self.waiting.is_empty() && self.memo.is_sampling()
         {
-            let (outcome, asked) = terms.table.outcome(&Subject::new(name), &mut self.room);
-            // A name that no rule was asked about is none that it would help to remember.
-            if self.is_plain || !asked || self.memo.is_skipped(name) {
+            let (outcome, is_other) = terms
+                .table
+                .outcome(&Subject::within(line, name), &mut self.room);
+            // A name that the same rules are found for as for the one before is none that it would help to remember.
+            if self.is_plain || !is_other || self.memo.is_skipped(&line[..name]) {
                 return place(outcome, span, &mut self.placing);
             }
         }
-        let line = Waiting::new(name.len(), range, span);
+        let waiting = Waiting::new(name, range, span);
         match terms.order {
-            None => self.go_on(terms, input, line),
+            None => self.go_on(terms, input, waiting),
             Some(order) => {
-                let key = order.key(name);
+                let key = order.key(&line[..name]);
                 let timestamp = order::timestamp(self.text(input, &span));
-                self.judged.push((line, key, timestamp));
+                self.judged.push((waiting, key, timestamp));
             }
         }
     }

@@ -23,14 +23,14 @@ pub(super) enum Verdict {
     Rejected(Reason),
     /// It may pass as it is.
     AsItCame {
-        /// Where the name lies in the line.
-        name: Range<usize>,
+        /// The size of the name, with which it begins.
+        name: usize,
     },
     /// It may pass as it was written to the scratch.
     Changed {
-        /// Where the name lies in the scratch.
-        name: Range<usize>,
-        /// Where the whole line lies there, newline included.
+        /// The size of the name, with which it begins.
+        name: usize,
+        /// Where it lies there, newline included.
         text: Range<usize>,
     },
 }
@@ -132,11 +132,11 @@ pub(super) fn judge(
         Ok(_) if ended && scratch.text[start..scratch.text.len() - 1] == *line => {
             scratch.text.truncate(start);
             Verdict::AsItCame {
-                name: 0..fields.name.len(),
+                name: fields.name.len(),
             }
         }
         Ok(name) => Verdict::Changed {
-            name: start..start + name,
+            name,
             text: start..scratch.text.len(),
         },
     }
@@ -230,7 +230,7 @@ mod tests {
         fn the_glance_agrees_with_the_full_look(rules in rules(), line in lines()) {
             if let Some(name) = canonical(&rules, &line) {
                 let verdict = judge(&rules, 7, &line, true, &mut Scratch::default());
-                prop_assert_eq!(verdict, Verdict::AsItCame { name: 0..name });
+                prop_assert_eq!(verdict, Verdict::AsItCame { name });
             }
         }
 
@@ -242,7 +242,7 @@ mod tests {
                 let rules = Rules { max_line: 100, ..rules };
                 let again = scratch.text[text.start..text.end - 1].to_vec();
                 let verdict = judge(&rules, 7, &again, true, &mut scratch);
-                prop_assert_eq!(verdict, Verdict::AsItCame { name: 0..name.len() });
+                prop_assert_eq!(verdict, Verdict::AsItCame { name });
             }
         }
     }

@@ -6,7 +6,8 @@
 //! name is the one behind the last that was found, which takes no hash and reads memory straight on.
 //!
 //! When names hardly ever come twice, to look them up and to keep them is work for nothing; then only a sample of them is,
-//! until it shows that they come again. Where decisions are plain it is one of those names that rules had to be asked about.
+//! until it shows that they come again. Where decisions are plain it is one of those names that other rules are found for than
+//! for the one before.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};

@@ -177,8 +177,10 @@ impl<'a> Tracer<'a> {
         let (name, size) = match judge::judge(rules, now, line, true, &mut self.scratch) {
             Verdict::Empty => return,
             Verdict::Rejected(reason) => return reject(trace, reason),
-            Verdict::AsItCame { name } => (line[name].to_vec(), line.len() + 1),
-            Verdict::Changed { name, text } => (self.scratch.text(name).to_vec(), text.len()),
+            Verdict::AsItCame { name } => (line[..name].to_vec(), line.len() + 1),
+            Verdict::Changed { name, text } => {
+                (self.scratch.text(text.clone())[..name].to_vec(), text.len())
+            }
         };
         if let Line::Point(fields) = line::fields(line)
             && fields.name != name

@@ -8,6 +8,7 @@ mod automaton;
 mod filter;
 mod literal_table;
 mod scanner;
+mod text;
 mod trail;
 
 use std::collections::HashMap;
@@ -19,7 +20,8 @@ use super::literals::{Literal, Literals};
 use automaton::{Automaton, States};
 use literal_table::{LONGEST, LiteralTable};
 use scanner::Scanner;
-use trail::Trail;
+use text::Text;
+use trail::{Trail, add};
 
 /// With fewer rules a plain loop over them is as fast.
 pub const WORTH_IT: usize = 16;
@@ -38,7 +40,6 @@ pub struct Index {
     long: Option<Scanner>,
     automaton: Option<Automaton>,
     residual: Vec<u32>,
-    places: usize,
 }
 
 /// What a rule can be found by.
@@ -57,11 +58,10 @@ pub struct Search {
     pub hits: Vec<u32>,
     /// The same and the residual ones: all that the name can meet.
     found: Vec<u32>,
-    /// In which search a rule was last found.
-    marks: Vec<u32>,
-    search: u32,
     states: States,
     trail: Trail,
+    /// For names that have no bytes behind them.
+    copy: Vec<u8>,
 }
 
 /// How a rule is found.
@@ -149,15 +149,31 @@ impl Index {
             short: scanner(&short),
             long: scanner(&long),
             residual,
-            places: rules.len(),
         };
         (index, found_by)
     }
 
-    /// Finds the rules that have a literal in the name: `search.hits`, ascending, each once. Beside the residual ones no
+    /// Finds the rules that have a literal in the name, the first bytes of a line or of itself: `search.hits`, ascending, each once. Beside the residual ones no
     /// others match it. False: they are those of the name before.
-    #[inline]
-    pub fn seek(&self, name: &[u8], search: &mut Search) -> bool {
+    #[inline(always)]
+    pub fn seek(&self, line: &[u8], size: usize, search: &mut Search) -> bool {
+        match Text::within(line, size) {
+            Some(name) => self.seek_in(name, search),
+            None => self.seek_copy(&line[..size], search),
+        }
+    }
+
+    /// A name that has too little behind it.
+    #[inline(never)]
+    fn seek_copy(&self, name: &[u8], search: &mut Search) -> bool {
+        let mut copy = std::mem::take(&mut search.copy);
+        let changed = self.seek_in(Text::copied(name, &mut copy), search);
+        search.copy = copy;
+        changed
+    }
+
+    #[inline(always)]
+    fn seek_in(&self, name: Text, search: &mut Search) -> bool {
         let trail = &mut search.trail;
         // An automaton says nothing of where it found what.
         let mut changed = !trail.is_of(self.id) || self.automaton.is_some();
@@ -166,9 +182,7 @@ impl Index {
             && alike < prefixes.longest()
         {
             changed = true;
-            trail.prefixes.clear();
-            let keep = |places: &[u32]| trail.prefixes.extend_from_slice(places);
-            prefixes.at(name, 0, prefixes.sizes(), keep);
+            look_up(prefixes, name, &mut trail.prefixes);
         }
         if let Some(long) = &self.long {
             changed |= long.scan(name, alike, &mut trail.long);
@@ -183,23 +197,24 @@ impl Index {
     }
 
     /// Puts together what was found.
-    fn collect(&self, name: &[u8], search: &mut Search) {
-        search.begin(self.places);
-        if let Some(automaton) = &self.automaton {
-            search.run(automaton, name);
-        }
+    #[inline(never)]
+    fn collect(&self, name: Text, search: &mut Search) {
         let Search {
             hits,
-            marks,
-            search: number,
+            states,
             trail,
             ..
         } = search;
+        hits.clear();
+        if let Some(automaton) = &self.automaton {
+            automaton.find(name.name(), states, |places| hits.extend_from_slice(places));
+        }
         for places in [&trail.prefixes, &trail.long.places, &trail.short.places] {
-            add(places, *number, marks, hits);
+            add(places, hits);
         }
         if hits.len() > 1 {
             hits.sort_unstable();
+            hits.dedup();
         }
     }
 
@@ -259,39 +274,12 @@ fn cut(literal: &Literal) -> Literal {
     }
 }
 
-impl Search {
-    #[inline]
-    fn begin(&mut self, places: usize) {
-        self.hits.clear();
-        let (search, overflown) = self.search.overflowing_add(1);
-        self.search = search;
-        // A mark of another table, or of four billion searches ago, must not be taken for one of this search.
-        if self.marks.len() != places || overflown {
-            self.marks.clear();
-            self.marks.resize(places, 0);
-            self.search = 1;
-        }
-    }
-
-    fn run(&mut self, automaton: &Automaton, name: &[u8]) {
-        let mut states = std::mem::take(&mut self.states);
-        automaton.find(name, &mut states, |places| {
-            add(places, self.search, &mut self.marks, &mut self.hits);
-        });
-        self.states = states;
-    }
-}
-
-/// Adds places to the hits of this search, each once.
-#[inline]
-fn add(places: &[u32], search: u32, marks: &mut [u32], hits: &mut Vec<u32>) {
-    for &place in places {
-        let mark = &mut marks[place as usize];
-        if *mark != search {
-            *mark = search;
-            hits.push(place);
-        }
-    }
+/// The places of the literals that a name begins with. By itself, since most names begin like the one before.
+#[inline(never)]
+fn look_up(prefixes: &LiteralTable, name: Text, places: &mut Vec<u32>) {
+    places.clear();
+    let keep = |found: &[u32]| add(found, places);
+    prefixes.at(name, 0, prefixes.sizes(), keep);
 }
 
 #[cfg(test)]
@@ -314,7 +302,7 @@ mod tests {
 
         /// All of one length as well, so that each stride has its turn.
         #[test]
-        fn every_rule_is_found(rules in rules(), least in 1..12usize, both in "[ab.]{0,50}", names in proptest::collection::vec("([ab.]{0,300}|[ab.]{0,9}|a{0,70})", 1..6)) {
+        fn every_rule_is_found(rules in rules(), least in 1..12usize, behind in "( 1 1790000000)?", both in "[ab.]{0,50}", names in proptest::collection::vec("([ab.]{0,300}|[ab.]{0,9}|a{0,70})", 1..6)) {
             let rules: Vec<_> = rules.into_iter().filter(|rule| rule.shortest() >= least).map(|rule| Clues { literals: vec![rule], expression: None }).collect();
             let (index, _) = Index::new(&rules);
             let mut search = Search::default();
@@ -322,7 +310,8 @@ mod tests {
             let names = names.iter().enumerate().map(|(at, name)| if at % 3 == 0 { name.clone() } else { both.clone() + name });
             for name in names {
                 let before = search.hits.clone();
-                let changed = index.seek(name.as_bytes(), &mut search);
+                let line = format!("{name}{behind}");
+                let changed = index.seek(line.as_bytes(), name.len(), &mut search);
                 prop_assert!(changed || before == search.hits);
                 let candidates = index.candidates(&mut search);
                 prop_assert!(candidates.is_sorted_by(|a, b| a < b));

@@ -102,6 +102,8 @@ enum Clue {
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     name: &'a [u8],
+    /// The same, and what is behind it.
+    line: &'a [u8],
     head: u128,
 }
 
@@ -109,8 +111,16 @@ impl<'a> Subject<'a> {
     /// With its tags.
     #[inline]
     pub fn new(name: &'a [u8]) -> Subject<'a> {
+        Subject::within(name, name.len())
+    }
+
+    /// The first bytes of a line, whose others save the search a copy.
+    #[inline]
+    pub fn within(line: &'a [u8], size: usize) -> Subject<'a> {
+        let name = &line[..size];
         Subject {
             name,
+            line,
             head: head(name),
         }
     }
@@ -119,6 +129,12 @@ impl<'a> Subject<'a> {
     #[inline]
     pub fn name(&self) -> &'a [u8] {
         self.name
+    }
+
+    /// What the name is the beginning of: itself, or a line.
+    #[inline]
+    pub fn line(&self) -> &'a [u8] {
+        self.line
     }
 }
 

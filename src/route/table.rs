@@ -14,8 +14,8 @@ use super::decision::{Decision, Fate, Open, Output, Taker};
 use super::entries::{Entries, TableRoute};
 use super::index::{Clues, FoundBy, Index, Search, WORTH_IT};
 use super::matcher::{Matcher, Subject};
-use plain::Last;
 pub use plain::Outcome;
+use plain::Recent;
 
 /// Blocklist, rewriters, aggregators and routes in force. See the module's text.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub struct Scratch {
     name: Vec<u8>,
     next: Vec<u8>,
     takers: Vec<Taker>,
-    last: Last,
+    recent: Recent,
 }
 
 impl Default for Table {
@@ -262,7 +262,7 @@ impl Table {
         match &self.index {
             None => &self.all,
             Some(index) => {
-                index.seek(name, search);
+                index.seek(name, name.len(), search);
                 index.candidates(search)
             }
         }

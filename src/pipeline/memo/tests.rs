@@ -97,7 +97,7 @@ fn samples_at_the_end(hosts: usize) -> bool {
 }
 
 #[test]
-fn names_that_rules_are_asked_about_are_seen_to_come_again() {
+fn names_that_other_rules_are_found_for_are_seen_to_come_again() {
     assert!(!samples_at_the_end(100));
     // The same rules are found for each name: there is nothing to be saved.
     assert!(samples_at_the_end(1));

@@ -1,11 +1,12 @@
 //! Which literals does a text begin with? A hash table of them, asked once for each length there is.
 
+use std::num::NonZeroU32;
+
 use super::filter::Filter;
+use super::text::{Text, WORD};
 
 /// Literals are cut to this size: what is behind it the rule's own conditions look at.
 pub const LONGEST: usize = 32;
-/// Bytes that are looked at together.
-pub const WORD: usize = size_of::<u64>();
 const WORDS: usize = LONGEST / WORD;
 
 /// A literal as words, zeros behind it, and who is found by it.
@@ -66,7 +67,7 @@ impl LiteralTable {
         };
         for (number, &(literal, places)) in (1..).zip(literals) {
             let size = literal.len().min(LONGEST);
-            let begun = Begun::new(&literal[..size], 0, WORDS);
+            let begun = Begun::of(&literal[..size]);
             let from = table.places.len() as u32;
             table.places.extend_from_slice(places);
             table.entries.push(Entry {
@@ -103,8 +104,8 @@ impl LiteralTable {
 
     /// Calls `found` with the places of each literal that the text has at `start`, of the lengths given.
     #[inline]
-    pub fn at(&self, text: &[u8], start: usize, sizes: u32, mut found: impl FnMut(&[u32])) {
-        let room = text.len() - start;
+    pub fn at(&self, text: Text, start: usize, sizes: u32, mut found: impl FnMut(&[u32])) {
+        let room = text.size() - start;
         let mut sizes = sizes;
         if room < LONGEST {
             sizes &= (1 << room) - 1;
@@ -138,6 +139,19 @@ impl LiteralTable {
         }
     }
 
+    /// The places of the literal with this number, counting from one, if the text has it at `start`.
+    #[inline]
+    pub fn one_at(&self, number: NonZeroU32, text: Text, start: usize) -> Option<&[u32]> {
+        let entry = &self.entries[number.get() as usize - 1];
+        let size = entry.size as usize;
+        let last = (size - 1) / WORD;
+        let differ = |at: usize| text.word(start + at * WORD) ^ entry.words[at];
+        let is_it = start + size <= text.size()
+            && (0..last).all(|at| differ(at) == 0)
+            && differ(last) & mask(size) == 0;
+        is_it.then(|| &self.places[entry.from as usize..entry.to as usize])
+    }
+
     /// Roughly how much memory it takes, in bytes.
     pub fn memory(&self) -> usize {
         let heads = self.tiers.iter().filter_map(|tier| tier.by_head.as_ref());
@@ -155,7 +169,7 @@ fn by_head(tier: &Tier, literals: &[(&[u8], &[u32])]) -> Hashed {
     for (literal, _) in literals {
         let size = literal.len().min(LONGEST);
         if tier.sizes >> (size - 1) & 1 == 1 {
-            let hash = Begun::new(literal, 0, WORDS).hash(tier.head);
+            let hash = Begun::of(literal).hash(tier.head);
             match hashed.find(hash) {
                 Some(sizes) => *sizes |= 1 << (size - 1),
                 None => *hashed.vacant(hash) = 1 << (size - 1),
@@ -209,9 +223,14 @@ impl Hashed {
 }
 
 impl Begun {
+    /// Of a literal.
+    fn of(literal: &[u8]) -> Begun {
+        Begun::new(Text::copied(literal, &mut Vec::new()), 0, WORDS)
+    }
+
     /// Of so many words.
     #[inline]
-    fn new(text: &[u8], start: usize, count: usize) -> Begun {
+    fn new(text: Text, start: usize, count: usize) -> Begun {
         let mut begun = Begun {
             words: [0; WORDS],
             before: [START; WORDS],
@@ -222,7 +241,7 @@ impl Begun {
                 break;
             }
             *before = hash;
-            *to = word(text, start + at * WORD);
+            *to = text.word(start + at * WORD);
             hash = mix(hash, *to);
         }
         begun
@@ -238,8 +257,7 @@ impl Begun {
     /// What the last word of the first bytes has of them.
     #[inline]
     fn tail(&self, size: usize) -> u64 {
-        let last = (size - 1) / WORD;
-        self.words[last] & (u64::MAX >> (8 * (WORD - (size - last * WORD))))
+        self.words[(size - 1) / WORD] & mask(size)
     }
 
     #[inline]
@@ -251,6 +269,12 @@ impl Begun {
 
 const START: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// The bytes that so many have of their last word.
+#[inline]
+fn mask(size: usize) -> u64 {
+    u64::MAX >> (8 * (size.wrapping_neg() % WORD))
+}
+
 #[inline]
 fn mix(hash: u64, word: u64) -> u64 {
     let product = u128::from(hash ^ word) * 0xd6e8_feb8_6659_fd93_u128;
@@ -261,21 +285,4 @@ fn mix(hash: u64, word: u64) -> u64 {
 #[inline]
 fn end(hash: u64, word: u64, size: usize) -> u64 {
     mix(hash.rotate_left(17) ^ size as u64, word)
-}
-
-/// Eight bytes of the text, zeros where it has ended.
-#[inline]
-pub fn word(text: &[u8], at: usize) -> u64 {
-    if let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk()) {
-        return u64::from_le_bytes(*bytes);
-    }
-    let left = text.len().saturating_sub(at);
-    match text.last_chunk::<WORD>() {
-        _ if left == 0 => 0,
-        Some(bytes) => u64::from_le_bytes(*bytes) >> (8 * (WORD - left)),
-        None => {
-            let bytes = text[at..].iter().rev();
-            bytes.fold(0, |word, &byte| word << 8 | u64::from(byte))
-        }
-    }
 }

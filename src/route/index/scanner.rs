@@ -9,14 +9,15 @@
 //! same three digits), and only then far between.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use foldhash::fast::FixedState;
 
 use super::filter::Filter;
 use super::literal_table::{LONGEST, LiteralTable};
-use super::trail::Finds;
+use super::text::{Text, WORD, word};
+use super::trail::{Finds, add};
 
-const WORD: usize = size_of::<u64>();
 /// Bytes of a gram that tell literals apart from what names are full of.
 const TELLING: usize = 5;
 const LONGEST_STRIDE: usize = 4;
@@ -43,6 +44,8 @@ struct Slot {
     /// Bit n: n bytes before. Zero: the slot is free.
     offsets: u32,
     sizes: u32,
+    /// The literal, if it is but one, at one offset.
+    only: Option<NonZeroU32>,
 }
 
 type Grams<T> = HashMap<u64, T, FixedState>;
@@ -65,23 +68,19 @@ impl Scanner {
         };
         let grams = scanner.grams(literals);
         scanner.slots = vec![Slot::default(); (grams.len() * 2).next_power_of_two()];
-        for (gram, (offsets, sizes)) in grams {
+        for (gram, slot) in grams {
             scanner.seen.insert(hash(gram));
             let mut at = scanner.slot(gram);
             while scanner.slots[at].offsets != 0 {
                 at = (at + 1) & (scanner.slots.len() - 1);
             }
-            scanner.slots[at] = Slot {
-                gram,
-                offsets,
-                sizes,
-            };
+            scanner.slots[at] = slot;
         }
         scanner
     }
 
-    /// The grams of each literal's window, with offsets and sizes as in a slot.
-    fn grams(&self, literals: &[(&[u8], &[u32])]) -> Grams<(u32, u32)> {
+    /// The grams of each literal's window.
+    fn grams(&self, literals: &[(&[u8], &[u32])]) -> Grams<Slot> {
         let cut = |literal: &&(&'_ [u8], _)| -> usize { literal.0.len().min(LONGEST) };
         let every = 1 + literals.len() / WEIGHED;
         let bases = |size: usize| (0..=size + 1 - self.gram - self.stride).step_by(every);
@@ -93,8 +92,8 @@ impl Scanner {
                 *shared.entry(gram(literal.0, at)).or_default() += 1;
             }
         }
-        let mut grams: Grams<(u32, u32)> = Grams::default();
-        for literal in literals {
+        let mut grams: Grams<Slot> = Grams::default();
+        for (number, literal) in (1..).map(NonZeroU32::new).zip(literals) {
             let size = cut(&literal);
             let window = |base: usize| base..base + self.stride;
             let cost = |base: &usize| -> u32 {
@@ -102,9 +101,12 @@ impl Scanner {
                 grams.fold(0, u32::saturating_add)
             };
             for offset in window(bases(size).min_by_key(cost).unwrap_or(0)) {
-                let (offsets, sizes) = grams.entry(gram(literal.0, offset)).or_default();
-                *offsets |= 1 << offset;
-                *sizes |= 1 << (size - 1);
+                let gram = gram(literal.0, offset);
+                let slot = grams.entry(gram).or_default();
+                slot.gram = gram;
+                slot.only = number.filter(|_| slot.offsets == 0);
+                slot.offsets |= 1 << offset;
+                slot.sizes |= 1 << (size - 1);
             }
         }
         grams
@@ -117,7 +119,7 @@ impl Scanner {
     /// Finds the places of each literal in the text, perhaps several times. So many bytes at its beginning are `alike` those of
     /// the text before, whose finds become those of this one. False: they are the same.
     #[inline]
-    pub fn scan(&self, text: &[u8], alike: usize, finds: &mut Finds) -> bool {
+    pub fn scan(&self, text: Text, alike: usize, finds: &mut Finds) -> bool {
         // A stride that the compiler knows is a loop of half the length.
         match self.stride {
             1 => self.scan_by::<1>(text, alike, finds),
@@ -128,23 +130,13 @@ impl Scanner {
     }
 
     #[inline]
-    fn scan_by<const STRIDE: usize>(&self, text: &[u8], alike: usize, finds: &mut Finds) -> bool {
+    fn scan_by<const STRIDE: usize>(&self, text: Text, alike: usize, finds: &mut Finds) -> bool {
         // Grams before that lie in what is alike: they are seen again, and no others.
         let end = (alike + 1).saturating_sub(self.gram);
         let (mut at, mut changed) = finds.cut(alike, end.next_multiple_of(STRIDE));
-        while let Some(bytes) = text.get(at..at + WORD) {
+        let ends = (text.size() + 1).saturating_sub(self.gram);
+        for bytes in text.overlapping(at, ends).step_by(STRIDE) {
             let gram = word(bytes) & self.mask;
-            if self.seen.may_have(hash(gram)) {
-                changed = true;
-                self.look(text, at, gram, finds);
-            }
-            at += STRIDE;
-        }
-        // The grams that no eight bytes begin with.
-        let last = text.len().saturating_sub(WORD);
-        let bytes = word(&text[last..]);
-        while at + self.gram <= text.len() {
-            let gram = bytes >> (8 * (at - last)) & self.mask;
             if self.seen.may_have(hash(gram)) {
                 changed = true;
                 self.look(text, at, gram, finds);
@@ -155,12 +147,17 @@ impl Scanner {
     }
 
     #[inline(never)]
-    fn look(&self, text: &[u8], at: usize, gram: u64, finds: &mut Finds) {
+    fn look(&self, text: Text, at: usize, gram: u64, finds: &mut Finds) {
         let mut slot = self.slot(gram);
         while self.slots[slot].offsets != 0 && self.slots[slot].gram != gram {
             slot = (slot + 1) & (self.slots.len() - 1);
         }
-        let Slot { offsets, sizes, .. } = self.slots[slot];
+        let Slot {
+            mut offsets,
+            sizes,
+            only,
+            ..
+        } = self.slots[slot];
         // The longest that may begin at the nearest offset ends last.
         let longest = (u32::BITS - sizes.leading_zeros()) as usize;
         let nearest = if offsets == 0 {
@@ -170,13 +167,18 @@ impl Scanner {
         };
         let reach = (at + longest).saturating_sub(nearest).max(at + self.gram);
         finds.see(at, reach);
-        let mut offsets = offsets;
+        let mut found = |places: &[u32]| add(places, &mut finds.places);
+        if let Some(number) = only {
+            if let Some(start) = at.checked_sub(nearest) {
+                self.literals.one_at(number, text, start).map(found);
+            }
+            return;
+        }
         while offsets != 0 {
             let offset = offsets.trailing_zeros() as usize;
             offsets &= offsets - 1;
             if offset <= at {
-                let found = |places: &[u32]| finds.places.extend_from_slice(places);
-                self.literals.at(text, at - offset, sizes, found);
+                self.literals.at(text, at - offset, sizes, &mut found);
             }
         }
     }
@@ -191,16 +193,4 @@ impl Scanner {
 fn hash(gram: u64) -> u64 {
     // The upper half of the product hears of all bytes, the lower half of the lower ones alone.
     gram.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// The first eight bytes, zeros behind a shorter text.
-#[inline]
-fn word(text: &[u8]) -> u64 {
-    match text.first_chunk() {
-        Some(bytes) => u64::from_le_bytes(*bytes),
-        None => {
-            let bytes = text.iter().rev();
-            bytes.fold(0, |word, &byte| word << 8 | u64::from(byte))
-        }
-    }
 }

@@ -5,24 +5,61 @@ use crate::route::decision::Taker;
 use crate::route::index::Index;
 use crate::route::matcher::Subject;
 
-/// What the last name came to, if nothing of it was looked at beyond what was found: another one that the same rules are
-/// found for has the same takers.
+/// So many of them are kept, each at the place that its hash says.
+const KEPT: usize = 1024;
+/// What takes more room than so many rules or takers is forgotten as soon as another one comes.
+const LONG: usize = 256;
+
+/// What names came to, by the rules that were found for them: another one that the same rules are found for comes to the
+/// same, if nothing of the name was looked at beyond that.
 #[derive(Debug, Default)]
-pub(super) struct Last {
-    /// Zero if it doesn't hold.
+pub(super) struct Recent {
+    /// Of which table; zero: of none.
     table: u64,
-    hits: Vec<u32>,
-    blocked: Option<usize>,
-    /// Of the takers, counting.
+    outcomes: Vec<Found>,
+    /// The last one's.
+    current: usize,
+    /// Of outcomes, counting.
     number: u64,
 }
 
-impl Last {
+/// The rules that were found, and what that came to.
+#[derive(Debug, Default)]
+struct Found {
+    hits: Vec<u32>,
+    /// Whether it is so for all names that these are found for.
+    holds: bool,
+    blocked: Option<usize>,
+    takers: Vec<Taker>,
+    number: u64,
+}
+
+impl Found {
     /// Not by `memcmp`, which takes a hundred times as long for lists that are empty: it reads where nothing is.
     #[inline]
-    fn holds(&self, hits: &[u32]) -> bool {
+    fn holds_for(&self, hits: &[u32]) -> bool {
         let mut pairs = self.hits.iter().zip(hits);
-        self.hits.len() == hits.len() && pairs.all(|(a, b)| a == b)
+        self.holds && self.hits.len() == hits.len() && pairs.all(|(a, b)| a == b)
+    }
+}
+
+impl Recent {
+    /// Whether it is known what these rules come to; then that is the current one. If not, its place is.
+    fn find(&mut self, table: u64, hits: &[u32]) -> bool {
+        if self.table != table {
+            self.table = table;
+            self.outcomes.clear();
+            self.outcomes.resize_with(KEPT, Found::default);
+        }
+        let current = &mut self.outcomes[self.current];
+        if current.hits.len() > LONG || current.takers.len() > LONG {
+            *current = Found::default();
+        }
+        let hash = hits.iter().fold(0, |hash: u64, place| {
+            (hash ^ u64::from(*place)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        });
+        self.current = (hash >> (u64::BITS - KEPT.ilog2())) as usize;
+        self.outcomes[self.current].holds_for(hits)
     }
 }
 
@@ -36,27 +73,31 @@ pub enum Outcome<'a> {
 }
 
 impl Table {
-    /// Finds out who takes lines of this name: a decision without the ado, for tables that are plain. And whether rules were asked:
-    /// not if the same ones were found for the name before.
+    /// Finds out who takes lines of this name: a decision without the ado, for tables that are plain. And whether other rules were
+    /// found than for the name before.
     #[inline]
     pub fn outcome<'a>(&self, name: &Subject, scratch: &'a mut Scratch) -> (Outcome<'a>, bool) {
-        let (blocked, number, asked) = match &self.index {
-            None => (self.takers_of_few(name, scratch), None, true),
-            Some(index) => {
-                let changed = index.seek(name.name(), &mut scratch.search);
-                let last = &scratch.last;
-                let asked = last.table != self.id || changed && !last.holds(&scratch.search.hits);
-                if asked {
-                    self.takers_of_found(index, name, scratch);
-                }
-                (scratch.last.blocked, Some(scratch.last.number), asked)
-            }
+        let Some(index) = &self.index else {
+            let outcome = match self.takers_of_few(name, scratch) {
+                Some(rule) => Outcome::Blocked(rule),
+                None => Outcome::Taken(&scratch.takers, None),
+            };
+            return (outcome, true);
         };
-        let outcome = match blocked {
+        let (line, size) = (name.line(), name.name().len());
+        let changed =
+            index.seek(line, size, &mut scratch.search) || scratch.recent.table != self.id;
+        if changed && !scratch.recent.find(self.id, &scratch.search.hits)
+            || !scratch.recent.outcomes[scratch.recent.current].holds
+        {
+            self.come_to(index, name, scratch);
+        }
+        let found = &scratch.recent.outcomes[scratch.recent.current];
+        let outcome = match found.blocked {
             Some(rule) => Outcome::Blocked(rule),
-            None => Outcome::Taken(&scratch.takers, number),
+            None => Outcome::Taken(&found.takers, Some(found.number)),
         };
-        (outcome, asked)
+        (outcome, changed)
     }
 
     /// Those of the rules that were found that are asked at most: with `first_only`, those up to a route that is certain.
@@ -82,38 +123,39 @@ impl Table {
         &self.plans[self.route_at[(place - self.routes) as usize] as usize]
     }
 
-    /// Asks the rules that were found: `last` and the takers.
-    fn takers_of_found(&self, index: &Index, name: &Subject, scratch: &mut Scratch) {
+    /// Asks the rules that were found: the current outcome.
+    #[inline(never)]
+    fn come_to(&self, index: &Index, name: &Subject, scratch: &mut Scratch) {
         let Scratch {
             search,
             accepting,
             chosen,
-            takers,
-            last,
+            recent,
             ..
         } = scratch;
-        takers.clear();
-        last.number += 1;
-        last.hits.clone_from(&search.hits);
+        recent.number += 1;
+        let outcome = &mut recent.outcomes[recent.current];
+        outcome.number = recent.number;
+        outcome.takers.clear();
+        outcome.hits.clone_from(&search.hits);
         let mut found = index.candidates(search);
         let is_certain = |place: &u32| self.certain[*place as usize];
-        last.table = if self.asked(found).iter().all(is_certain) {
-            self.id
-        } else {
-            0
-        };
+        outcome.holds = self.asked(found).iter().all(is_certain);
         let mut rules = split(&mut found, self.rewriters).iter();
         let blocked = rules.find(|place| self.checks[**place as usize].accepts(name));
-        last.blocked = blocked.map(|rule| *rule as usize);
-        if last.blocked.is_some() {
+        outcome.blocked = blocked.map(|rule| *rule as usize);
+        if outcome.blocked.is_some() {
             return;
         }
         let mut room = Room {
             accepting,
             chosen,
-            takers,
+            takers: &mut outcome.takers,
             open: &mut Vec::new(),
         };
         self.route(found, name, &mut room);
     }
 }
+
+#[cfg(test)]
+mod tests;
