@@ -213,6 +213,7 @@ impl Supervisor {
             if let Some(status) = self.exit {
                 return Ok(self.end(status));
             }
+            self.ask_for_reports();
             let woken = self.wait()?;
             for source in woken {
                 self.serve(source);
@@ -372,19 +373,33 @@ impl Supervisor {
                 }
                 self.handle(Event::Reload(Some(id)));
             }
-            Request::Status => match self.machine.serving() {
-                Some(serving) => {
-                    self.control.wait_report(id, Instant::now());
-                    self.tell(serving, &FromSupervisor::Report { id });
-                }
-                None => self.answer_status(id, None),
-            },
+            Request::Status => {
+                self.control.wait_report(id, Instant::now());
+                self.ask_for_reports();
+            }
             Request::Stop => {
                 self.control.answer(id, &Answer::Stopping, None);
                 self.handle(Event::Terminate);
             }
             Request::Spool { command } => self.pass_command(id, command, beside),
             Request::Trace => self.pass_question(id, beside),
+        }
+    }
+
+    /// Asks whoever serves for its part of the status. In a pause it is asked as soon as that is over.
+    fn ask_for_reports(&mut self) {
+        match self.machine.serving() {
+            Some(serving) => {
+                for id in self.control.ask_for_rest() {
+                    self.tell(serving, &FromSupervisor::Report { id });
+                }
+            }
+            None if self.machine.nobody_serves() => {
+                for id in self.control.ask_for_rest() {
+                    self.answer_status(id, None);
+                }
+            }
+            None => {}
         }
     }
 

@@ -99,9 +99,14 @@ fn drill(copy: Copy) -> Report {
     let relay = relay(sink.address(), 2, copy);
     let senders = Senders::start(&load(Target::Tcp(relay)), clock).unwrap();
     let sent = senders.finish(LIMIT);
-    assert!(sink.wait_closed(LIMIT));
+    assert!(both_closed(&sink));
     let account = sink.account();
     Report::new(&sent, &account, Excuse::default())
+}
+
+/// Waits until both connections have come and gone: one that isn't accepted yet isn't open either.
+fn both_closed(sink: &Sink) -> bool {
+    sink.wait(LIMIT, |account| account.connections() == 2) && sink.wait_closed(LIMIT)
 }
 
 /// Lost, duplicated, torn, out of order, client errors.
@@ -358,7 +363,7 @@ fn loads_over_tcp_and_unix_sockets_are_judged_as_one() {
     };
     let mut sent = Senders::start(&over_tcp, clock).unwrap().finish(LIMIT);
     sent.merge(Senders::start(&over_unix, clock).unwrap().finish(LIMIT));
-    assert!(sink.wait_closed(LIMIT));
+    assert!(both_closed(&sink));
     let report = Report::new(&sent, &sink.account(), Excuse::default());
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.received, 2 * LINES);
@@ -450,7 +455,7 @@ fn lines_within_what_a_crash_declares_lost_are_apart() {
     };
     let target = Target::Tcp(relay(sink.address(), 2, lossy));
     let sent = Senders::start(&load(target), clock).unwrap().finish(LIMIT);
-    assert!(sink.wait_closed(LIMIT));
+    assert!(both_closed(&sink));
     let judge = |crash_bytes| {
         let excuse = Excuse {
             crash_bytes,

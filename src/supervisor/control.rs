@@ -46,6 +46,8 @@ pub struct Client {
     pub wants_watching: bool,
     /// It waits for a worker's report, until then.
     pub waits_report: Option<Instant>,
+    /// And a worker was asked for that.
+    pub is_asked_for: bool,
     /// It waits for what this worker does to the spool.
     pub waits_spool: Option<u64>,
     /// It waits for what this worker says of metrics.
@@ -107,6 +109,7 @@ impl Control {
                         waits_reload: false,
                         wants_watching: false,
                         waits_report: None,
+                        is_asked_for: false,
                         waits_spool: None,
                         waits_trace: None,
                     });
@@ -171,7 +174,19 @@ impl Control {
     pub fn wait_report(&mut self, id: u64, now: Instant) {
         if let Some(client) = self.client(id) {
             client.waits_report = Some(now + REPORT_TIMEOUT);
+            client.is_asked_for = false;
         }
+    }
+
+    /// Takes note that a worker is asked for the reports of those clients for whom none was yet; who they are.
+    pub fn ask_for_rest(&mut self) -> Vec<u64> {
+        let waits = |c: &&mut Client| c.waits_report.is_some() && !c.is_asked_for;
+        let clients = self.clients.iter_mut().filter(waits);
+        let asked = clients.map(|client| {
+            client.is_asked_for = true;
+            client.id
+        });
+        asked.collect()
     }
 
     /// Clients whose worker didn't answer in time.

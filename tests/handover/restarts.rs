@@ -171,3 +171,18 @@ fn a_hangup_signal_reloads() {
     });
     trial.end(Loss::None);
 }
+
+#[test]
+fn a_status_asked_for_in_the_pause_is_answered_when_that_is_over() {
+    let mut trial = Trial::start();
+    trial.load_tcp();
+    trial.faults("on-go slow\n");
+    trial.instance.signal(Signal::SIGHUP).unwrap();
+    trial.reached("on-go");
+    let status = trial.instance.status().unwrap();
+    assert_eq!(status.generation(), Some(2), "{status:?}");
+    assert!(status.worker_pid().is_some(), "{status:?}");
+    trial.faults("");
+    trial.more(500);
+    trial.end(Loss::None);
+}
