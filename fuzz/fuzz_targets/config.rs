@@ -29,8 +29,8 @@ fn file(source: &[u8]) {
     let again = again.unwrap_or_else(|problems| panic!("{problems}\n{printed}"));
     assert_eq!(meaning(&again), meaning(&config), "{printed}");
     assert_eq!(config::print(&again), printed);
-    let entries = ruleset::entries(&config).expect("it was compiled");
-    drop(Table::new(entries));
+    let ruleset = ruleset::compile(&config).expect("its rules were read before");
+    drop(Table::new(ruleset.entries));
 }
 
 fn strings(text: &str) {

@@ -52,8 +52,9 @@ fn ruled() -> &'static Ruled {
     RULED.get_or_init(|| {
         let source = include_bytes!("line.toml");
         let config = Config::compile(Path::new("/line.toml"), source).expect("it is right");
+        let ruleset = ruleset::compile(&config).expect("its rules were read before");
         Ruled {
-            table: Table::new(ruleset::entries(&config).expect("it was compiled")),
+            table: Table::new(ruleset.entries),
             names: ruleset::names(&config),
         }
     })
