@@ -56,6 +56,8 @@ pub struct Clues<'a> {
 pub struct Search {
     /// The rules by whose literals the last name was found, ascending.
     pub hits: Vec<u32>,
+    /// Counts how often they became others, whoever searched.
+    pub changes: u64,
     /// The same and the residual ones: all that the name can meet.
     found: Vec<u32>,
     states: States,
@@ -153,10 +155,11 @@ impl Index {
         (index, found_by)
     }
 
-    /// Finds the rules that have a literal in the name, the first bytes of a line or of itself: `search.hits`, ascending, each once. Beside the residual ones no
-    /// others match it. False: they are those of the name before.
+    /// Finds the rules that have a literal in the name, which is the first bytes of a line or all of it: `search.hits`,
+    /// ascending, each once. Beside the residual ones no others match it.
+    // As a call of its own it takes a tenth longer.
     #[inline(always)]
-    pub fn seek(&self, line: &[u8], size: usize, search: &mut Search) -> bool {
+    pub fn seek(&self, line: &[u8], size: usize, search: &mut Search) {
         match Text::within(line, size) {
             Some(name) => self.seek_in(name, search),
             None => self.seek_copy(&line[..size], search),
@@ -165,15 +168,14 @@ impl Index {
 
     /// A name that has too little behind it.
     #[inline(never)]
-    fn seek_copy(&self, name: &[u8], search: &mut Search) -> bool {
+    fn seek_copy(&self, name: &[u8], search: &mut Search) {
         let mut copy = std::mem::take(&mut search.copy);
-        let changed = self.seek_in(Text::copied(name, &mut copy), search);
+        self.seek_in(Text::copied(name, &mut copy), search);
         search.copy = copy;
-        changed
     }
 
     #[inline(always)]
-    fn seek_in(&self, name: Text, search: &mut Search) -> bool {
+    fn seek_in(&self, name: Text, search: &mut Search) {
         let trail = &mut search.trail;
         // An automaton says nothing of where it found what.
         let mut changed = !trail.is_of(self.id) || self.automaton.is_some();
@@ -193,12 +195,12 @@ impl Index {
         if changed {
             self.collect(name, search);
         }
-        changed
     }
 
     /// Puts together what was found.
     #[inline(never)]
     fn collect(&self, name: Text, search: &mut Search) {
+        search.changes += 1;
         let Search {
             hits,
             states,
@@ -309,10 +311,10 @@ mod tests {
             // Half of them begin alike.
             let names = names.iter().enumerate().map(|(at, name)| if at % 3 == 0 { name.clone() } else { both.clone() + name });
             for name in names {
-                let before = search.hits.clone();
+                let (before, changes) = (search.hits.clone(), search.changes);
                 let line = format!("{name}{behind}");
-                let changed = index.seek(line.as_bytes(), name.len(), &mut search);
-                prop_assert!(changed || before == search.hits);
+                index.seek(line.as_bytes(), name.len(), &mut search);
+                prop_assert!(changes != search.changes || before == search.hits);
                 let candidates = index.candidates(&mut search);
                 prop_assert!(candidates.is_sorted_by(|a, b| a < b));
                 for (place, rule) in rules.iter().enumerate() {

@@ -19,6 +19,8 @@ pub(super) struct Recent {
     outcomes: Vec<Found>,
     /// The last one's.
     current: usize,
+    /// When that became the last one, by the search's count: others may have searched since, and decided by other means.
+    changes: u64,
     /// Of outcomes, counting.
     number: u64,
 }
@@ -85,10 +87,11 @@ impl Table {
             return (outcome, true);
         };
         let (line, size) = (name.line(), name.name().len());
-        let changed =
-            index.seek(line, size, &mut scratch.search) || scratch.recent.table != self.id;
-        if changed && !scratch.recent.find(self.id, &scratch.search.hits)
-            || !scratch.recent.outcomes[scratch.recent.current].holds
+        index.seek(line, size, &mut scratch.search);
+        let Scratch { search, recent, .. } = &mut *scratch;
+        let changed = recent.changes != search.changes || recent.table != self.id;
+        recent.changes = search.changes;
+        if changed && !recent.find(self.id, &search.hits) || !recent.outcomes[recent.current].holds
         {
             self.come_to(index, name, scratch);
         }

@@ -94,6 +94,45 @@ proptest! {
     }
 }
 
+/// As between two times in which names hardly come twice: those in between are decided on in full, in the same room.
+#[test]
+fn an_outcome_is_of_the_names_that_came_to_it_whatever_was_decided_meanwhile() {
+    let routes = (0..20).map(|at| {
+        let patterns = Patterns {
+            sub: format!(".h{at:02}."),
+            ..Patterns::default()
+        };
+        let matcher = Matcher::new(&patterns).unwrap();
+        TableRoute::to_all(&at.to_string(), matcher, vec![(at, Matcher::all())])
+    });
+    let table = Table::new(Entries {
+        destinations: 20,
+        routes: routes.collect(),
+        ..Entries::default()
+    });
+    let (mut room, mut known) = (Scratch::default(), HashMap::new());
+    assert!(agrees(
+        &table,
+        "web.h01.a 1 1790000000",
+        &mut room,
+        &mut known
+    ));
+    table.decide(b"web.h02.a", 1_000, &mut room, &mut Decision::default());
+    assert!(agrees(
+        &table,
+        "web.h02.b 1 1790000000",
+        &mut room,
+        &mut known
+    ));
+    table.decide(b"web.h01.a", 1_000, &mut room, &mut Decision::default());
+    assert!(agrees(
+        &table,
+        "web.h01.c 1 1790000000",
+        &mut room,
+        &mut known
+    ));
+}
+
 /// A thousand and more different sets of rules, of which some must make room for others, and some are long.
 #[test]
 fn outcomes_make_room_for_others() {
