@@ -168,13 +168,13 @@ impl Relay {
         })
     }
 
-    /// The lines in a file of the folder.
+    /// The lines in a file of the folder. Who reads while lines are being appended may see half of one: that is waited out.
     pub fn file(&self, name: &str) -> Vec<String> {
-        let bytes = fs::read(self.instance.path(name)).unwrap_or_default();
-        assert!(
-            bytes.is_empty() || bytes.ends_with(b"\n"),
-            "{name} ends within a line"
-        );
+        let mut bytes = Vec::new();
+        wait_for("the end of a line", || {
+            bytes = fs::read(self.instance.path(name)).unwrap_or_default();
+            bytes.is_empty() || bytes.ends_with(b"\n")
+        });
         let text = String::from_utf8_lossy(&bytes);
         text.lines().map(str::to_owned).collect()
     }
