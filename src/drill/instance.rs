@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -391,29 +389,4 @@ fn unexpected(request: &'static str, answer: &Value) -> Error {
         request,
         answer: answer.to_string(),
     }
-}
-
-/// Ports of loopback that neither TCP nor UDP uses, all different.
-///
-/// They lie below those that the system gives to outgoing connections (ip(7), `ip_local_port_range`): one of those
-/// may be taken again before the instance binds it.
-pub fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    // All are held until all are chosen, so that none is chosen twice.
-    let mut held = Vec::with_capacity(N);
-    let mut tries = 0;
-    while held.len() < N {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        // Processes that run side by side begin far from each other.
-        let spread = std::process::id().wrapping_mul(7919).wrapping_add(step);
-        let port = 10_000 + (spread % 20_000) as u16;
-        let both = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .and_then(|tcp| Ok((tcp, UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?)));
-        match both {
-            Ok(sockets) => held.push((port, sockets)),
-            Err(error) if tries > 1_000 => return Err(error),
-            Err(_) => tries += 1,
-        }
-    }
-    Ok(std::array::from_fn(|index| held[index].0))
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{Account, Clock};
+use super::{Account, Clock, free_ports};
 use reader::Reader;
 
 /// A TCP listener on loopback that ticks off every numbered line, be it sent as text or in frames of pickled points: each connection
@@ -46,9 +46,10 @@ enum Order {
 type Done = SyncSender<io::Result<()>>;
 
 impl Sink {
-    /// Starts a sink on a port of the system's choice.
+    /// Starts a sink on a port that nobody else chooses while it refuses connections.
     pub fn start(clock: Clock) -> io::Result<Self> {
-        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), clock)
+        let [port] = free_ports()?;
+        Self::start_at((Ipv4Addr::LOCALHOST, port).into(), clock)
     }
 
     /// Starts a sink on this address.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use baton::drill::{Clock, Excuse, Extent, Load, Report, Senders, Sink, Target};
 
 use crate::fault::{Bench, QUIET, destination, flow, judge, wait_stalled};
-use crate::relay::{Config, LIMIT, Relay};
+use crate::relay::{Config, LIMIT, Relay, free_address};
 
 /// More lines than a queue of 1 MiB and the kernel's buffers on both ends hold.
 const MANY: u64 = 1_500_000;
@@ -200,7 +200,7 @@ fn a_destination_at_a_tenth_of_the_input_gets_everything_in_the_end() {
 #[test]
 fn lines_that_grow_find_room_in_a_queue_that_keeps_much_to_send_again() {
     // `-1` becomes ten digits: a batch can be twice as long as it was when it was read.
-    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpListener::bind(free_address()).unwrap();
     let to = format!(
         "{} id=peer queue=1MiB resend=512KiB",
         peer.local_addr().unwrap()

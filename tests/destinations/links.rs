@@ -98,7 +98,7 @@ fn case_31_all_addresses_of_a_name_are_tried() {
 
 /// How a peer may end a connection on which everything was acknowledged.
 fn ends_are_seen_at_once(end: impl Fn(std::net::TcpStream) -> Option<std::net::TcpStream>) {
-    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpListener::bind(free_address()).unwrap();
     let to = format!("{} id=peer reconnect=100ms", peer.local_addr().unwrap());
     let mut relay = Relay::start(&Config::to(&[&to]));
     let (mut first, _) = peer.accept().unwrap();
@@ -159,7 +159,7 @@ fn case_32_a_peer_that_half_closes_is_noticed_without_a_new_line() {
 #[test]
 fn case_32_a_peer_that_talks_is_not_one_that_ends() {
     use std::io::Write;
-    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpListener::bind(free_address()).unwrap();
     let to = format!("{} id=peer", peer.local_addr().unwrap());
     let mut relay = Relay::start(&Config::to(&[&to]));
     let (mut first, _) = peer.accept().unwrap();
@@ -188,7 +188,7 @@ fn case_32_what_was_not_acknowledged_is_sent_again_from_the_start_of_its_line() 
 #[test]
 fn case_32_a_line_cut_by_the_end_of_a_connection_comes_whole_over_the_next() {
     // Read by hand: a peer whose window ends within a line.
-    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpListener::bind(free_address()).unwrap();
     rustix::net::sockopt::set_socket_recv_buffer_size(&peer, 4096).unwrap();
     let to = format!("{} id=peer reconnect=100ms", peer.local_addr().unwrap());
     let mut relay = Relay::start(&Config::to(&[&to]));
@@ -238,7 +238,7 @@ fn case_32_a_line_cut_by_the_end_of_a_connection_comes_whole_over_the_next() {
 #[test]
 fn case_32_resend_brings_what_a_killed_peer_had_not_read() {
     let clock = Clock::start();
-    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpListener::bind(free_address()).unwrap();
     let address = peer.local_addr().unwrap();
     let to = format!("{address} id=sink reconnect=100ms queue=1MiB resend=512KiB");
     let mut relay = Relay::start(&Config::to(&[&to]));
@@ -278,7 +278,7 @@ fn case_32_with_resend_duplicates_are_those_sent_again() {
 
 #[test]
 fn case_32_with_resend_nothing_comes_again_after_a_good_end() {
-    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpListener::bind(free_address()).unwrap();
     let to = format!(
         "{} id=peer reconnect=100ms resend=1MiB",
         peer.local_addr().unwrap()

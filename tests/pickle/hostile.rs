@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::forms::{connect, send, to_file};
 use crate::frame::{framed, of_lines};
 use crate::relay::Config;
-use crate::relay::{LIMIT, Relay, hang_up, wait_closed, wait_for};
+use crate::relay::{LIMIT, Relay, free_address, hang_up, wait_closed, wait_for};
 
 #[test]
 fn case_15_a_frame_over_the_limit_ends_its_connection_alone() {
@@ -189,7 +189,7 @@ fn a_frame_whose_lines_become_much_longer_than_a_queue_is_divided() {
 fn pickles_that_wait_for_room_close_nobody() {
     const LARGE: usize = 14 << 20;
     const MEMORY: usize = 256 << 20;
-    let store = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = std::net::TcpListener::bind(free_address()).unwrap();
     let address = store.local_addr().unwrap();
     drop(store);
     let config = Config {

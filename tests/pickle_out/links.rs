@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use baton::drill::{Clock, Excuse, Extent, Report, Sink};
 
 use crate::fault::{Bench, QUIET, flow};
-use crate::relay::{Config, LIMIT, Relay, reset, wait_for};
+use crate::relay::{Config, LIMIT, Relay, free_address, reset, wait_for};
 
 #[test]
 fn case_30_pickled_points_arrive() {
@@ -52,7 +52,7 @@ fn case_32_with_resend_points_come_again_and_are_counted_once() {
 #[test]
 fn case_32_resend_brings_the_points_that_a_killed_peer_had_not_read() {
     let clock = Clock::start();
-    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpListener::bind(free_address()).unwrap();
     let address = peer.local_addr().unwrap();
     let to = format!("{address} id=sink reconnect=100ms queue=1MiB resend=512KiB pickle=true");
     let mut relay = Relay::start(&Config::to(&[&to]));
@@ -75,7 +75,7 @@ fn case_32_resend_brings_the_points_that_a_killed_peer_had_not_read() {
 
 #[test]
 fn case_32_points_acknowledged_within_a_frame_are_not_counted() {
-    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpListener::bind(free_address()).unwrap();
     rustix::net::sockopt::set_socket_recv_buffer_size(&peer, 4096).unwrap();
     let to = format!(
         "{} id=peer reconnect=100ms pickle=true flush=1s",
@@ -123,7 +123,7 @@ fn case_33_a_lone_point_waits_for_flush_and_no_longer() {
 
 #[test]
 fn a_stop_delivers_all_frames_and_ends_with_the_last() {
-    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpListener::bind(free_address()).unwrap();
     let to = format!(
         "{} id=peer pickle=true flush=10s",
         peer.local_addr().unwrap()
@@ -165,7 +165,7 @@ fn a_stop_delivers_all_frames_and_ends_with_the_last() {
 /// What was on its way on a connection that is gone is on no way any more: the lines went elsewhere, the queue is empty.
 #[test]
 fn a_queue_of_frames_without_a_connection_changes_its_size() {
-    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpListener::bind(free_address()).unwrap();
     rustix::net::sockopt::set_socket_recv_buffer_size(&peer, 4096).unwrap();
     let address = peer.local_addr().unwrap();
     let config = |size: &str| Config {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use baton::drill::Target;
 
-use crate::relay::{Config, LIMIT, Relay};
+use crate::relay::{Config, LIMIT, Relay, free_address};
 use crate::trial::{Loss, Trial};
 
 fn trial(options: &str) -> Trial {
@@ -191,7 +191,7 @@ fn a_successor_that_fails_gives_the_frame_back() {
 #[test]
 fn a_window_of_zero_then_hand_overs_within_a_frame() {
     // Read by hand, so that where a connection stands is known to the byte.
-    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpListener::bind(free_address()).unwrap();
     rustix::net::sockopt::set_socket_recv_buffer_size(&peer, 8192).unwrap();
     let to = format!(
         "{} id=peer pickle=true queue=16MiB",

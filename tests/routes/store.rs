@@ -1,11 +1,11 @@
 //! A store that keeps what it was sent, line by line, and can go away and come back at its address.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::relay::wait_for;
+use crate::relay::{free_address, wait_for};
 
 /// See the module's text.
 #[derive(Debug)]
@@ -33,9 +33,8 @@ impl Store {
 
     /// One whose address refuses connections.
     pub fn down() -> Store {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         Store {
-            address: listener.local_addr().unwrap(),
+            address: free_address(),
             inside: Arc::default(),
         }
     }

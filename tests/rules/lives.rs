@@ -6,7 +6,7 @@ use baton::drill::Status;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::relay::{Config, LIMIT, Relay, wait_for};
+use crate::relay::{Config, LIMIT, Relay, free_address, wait_for};
 use crate::store::Store;
 use crate::{config, now, out, sums, wait_released};
 
@@ -367,7 +367,7 @@ fn case_29_lines_that_wait_for_room_are_sent_and_booked_when_their_aggregation_i
 
 #[test]
 fn case_29_lines_wait_for_room_and_for_a_successor() {
-    let store = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = std::net::TcpListener::bind(free_address()).unwrap();
     let address = store.local_addr().unwrap();
     drop(store);
     let rules = "[[aggregation]]\nfunction = \"sum\"\nregex = '^in\\.(\\w+)'\nformat = \"sum.$1\"\ninterval = 1\nwait = 2\ndropRaw = true\n";

@@ -186,7 +186,7 @@ fn two_destinations_down_at_once_come_back_one_after_the_other() {
 #[test]
 fn a_destination_that_resets_without_reading_gets_again_what_resend_keeps() {
     let clock = Clock::start();
-    let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = std::net::TcpListener::bind(crate::relay::free_address()).unwrap();
     rustix::net::sockopt::set_socket_recv_buffer_size(&peer, 16 * 1024).unwrap();
     let address = peer.local_addr().unwrap();
     let words = [format!(
